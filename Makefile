@@ -1,0 +1,41 @@
+# The six verbs: install, serve, check, test, bench, train. Each makes .venv where it is missing.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+BIN := .venv/bin
+
+.PHONY: install serve check test bench train
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "satcle needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+
+.venv/.serve: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve]'
+	@touch $@
+
+.venv/.all: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve,train,test]'
+	@touch $@ .venv/.serve
+
+install: .venv/.all
+
+serve: .venv/.serve
+	$(BIN)/satcle serve --host $(HOST) --port $(PORT)
+
+check: .venv/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest
+
+bench: .venv/.all
+	$(BIN)/python -m tests.benchmarks
+
+train: .venv/.all
+	$(BIN)/satcle data get trainer/configs/earth-l10.yaml
+	$(BIN)/satcle pretrain trainer/configs/earth-l10.yaml
+	$(BIN)/satcle export runs/earth-l10/best.ckpt --out service/bundles/earth-l10 --overwrite
