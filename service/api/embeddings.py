@@ -1,0 +1,100 @@
+"""POST /v1/embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from service.api import schemas
+from service.api.formats import ARROW_STREAM, ENCODERS, JSON, OCTET_STREAM, Answer, media_type_for
+from service.api.reading import Limits, deadline_of, read_places, unless_client_leaves
+from service.api.schemas import EmbeddingOptions
+from service.bundle import BundleCard
+from service.embedding.embedder import Embedded, Timing
+from service.embedding.models import Models
+from service.embedding.rows import shape_rows
+from service.errors import InvalidRequest, ItemError
+
+router = APIRouter()
+
+SMALL_ANSWER_POINTS = 512
+"""Answers up to this size are encoded on the event loop, larger ones in a thread, and JSON piece by piece."""
+
+
+@router.post(
+    "/v1/embeddings",
+    summary="Embed places",
+    tags=["embeddings"],
+    openapi_extra={
+        "parameters": schemas.query_parameters(EmbeddingOptions),
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": schemas.EMBEDDINGS_REQUEST},
+                OCTET_STREAM: schemas.BINARY,
+                ARROW_STREAM: schemas.BINARY,
+            },
+        },
+    },
+    responses={
+        200: {
+            "description": "Row i embeds place i",
+            "content": {JSON: {"schema": schemas.EMBEDDINGS_ANSWER}}
+            | {media_type: schemas.BINARY for media_type in ENCODERS if media_type != JSON},
+        },
+        **schemas.problems(
+            s400="the body does not parse",
+            s404="no such model",
+            s406="no served media type is acceptable",
+            s413="too many bytes or points",
+            s415="a Content-Type that is not read",
+            s422="well formed but wrong; names each item",
+            s429="the queue is full",
+            s503="not ready",
+            s504="the deadline passed",
+        ),
+    },
+    response_class=Response,
+)
+async def embed(request: Request) -> Response:
+    """Places in, embeddings out: by Content-Type and Accept, in JSON or binary; row i answers input i."""
+    limits = cast(Limits, request.app.state.limits)
+    models = cast(Models, request.app.state.models)
+    timing = cast(Timing, request.state.timing)
+    media_type = media_type_for(request.headers.get("accept"))
+    deadline = deadline_of(request, limits)
+    with timing.stage("read"):
+        lonlat, options = await read_places(request, EmbeddingOptions, limits)
+    model = models.named(options.model)
+    dimensions = _allowed_dimensions(model.bundle.card, options.dimensions)
+    embedding = model.embedder.embed(lonlat, exact=options.exact, deadline=deadline, timing=timing)
+    embedded = await unless_client_leaves(request, embedding)
+    rows = shape_rows(embedded.rows, dimensions, options.normalize)
+    card = model.bundle.card
+    answer = Answer(card.name, card.digest, Embedded(lonlat, embedded.cells, rows), options.encoding_format == "base64")
+    return await _respond(answer, media_type)
+
+
+def _allowed_dimensions(card: BundleCard, asked: int | None) -> int:
+    if asked is None:
+        return card.embedding_dim
+    if asked not in card.dimensions:
+        allowed = ", ".join(map(str, card.dimensions))
+        raise InvalidRequest([ItemError("/dimensions", f"{asked} is not one of {card.name}'s dimensions: {allowed}")])
+    return asked
+
+
+async def _respond(answer: Answer, media_type: str) -> Response:
+    headers = {}
+    if media_type == OCTET_STREAM:
+        rows, dimensions = answer.embedded.rows.shape
+        headers = {"X-Embedding-Shape": f"{rows},{dimensions}", "X-Embedding-Dtype": "float32"}
+    chunks = ENCODERS[media_type](answer)
+    if len(answer) <= SMALL_ANSWER_POINTS:
+        return Response(b"".join(chunks), headers=headers, media_type=media_type)
+    if media_type == JSON:
+        return StreamingResponse(chunks, headers=headers, media_type=media_type)
+    return Response(await asyncio.to_thread(b"".join, chunks), headers=headers, media_type=media_type)

@@ -1,0 +1,146 @@
+"""Media types out: Accept → encoder. Bytes are built here once; no vector passes through a response model."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from service.embedding.cells import Cells, cell_strings
+from service.embedding.embedder import Embedded
+from service.embedding.table import embedding_columns, embedding_schema
+from service.errors import NotAcceptable
+
+JSON = "application/json"
+OCTET_STREAM = "application/octet-stream"
+NPY = "application/x-npy"
+ARROW_STREAM = "application/vnd.apache.arrow.stream"
+PARQUET = "application/vnd.apache.parquet"
+
+JSON_ROWS_PER_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Embeddings as a client asked for them: `embedded.rows` already cut to dimensions and normalised."""
+
+    model: str
+    digest: str
+    embedded: Embedded
+    base64: bool
+
+    def __len__(self) -> int:
+        return len(self.embedded.rows)
+
+
+Encoder = Callable[[Answer], Iterator[bytes]]
+
+
+def encode_json(answer: Answer) -> Iterator[bytes]:
+    """OpenAI's envelope, in chunks of rows, so that a large answer is never in memory twice."""
+    rows, cells = answer.embedded.rows, answer.embedded.cells
+    yield b'{"object":"list","model":' + orjson.dumps(answer.model) + b',"data":['
+    for start in range(0, len(rows), JSON_ROWS_PER_CHUNK):
+        stop = start + JSON_ROWS_PER_CHUNK
+        items = _json_items(rows[start:stop], None if cells is None else cells[start:stop], start, answer.base64)
+        yield (b"," if start else b"") + orjson.dumps(items, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    yield b'],"usage":' + orjson.dumps({"prompt_tokens": len(rows), "total_tokens": len(rows)}) + b"}"
+
+
+def _json_items(
+    rows: np.ndarray[tuple[int, ...], np.dtype[np.float32]], cells: Cells | None, start: int, as_base64: bool
+) -> list[dict[str, object]]:
+    items: list[dict[str, object]] = [
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode() if as_base64 else row,
+        }
+        for index, row in enumerate(rows, start)
+    ]
+    if cells is not None:
+        for item, cell in zip(items, cell_strings(cells), strict=True):
+            item["cell"] = cell
+    return items
+
+
+def encode_octet_stream(answer: Answer) -> Iterator[bytes]:
+    yield answer.embedded.rows.astype("<f4", copy=False).tobytes()
+
+
+def encode_npy(answer: Answer) -> Iterator[bytes]:
+    buffer = io.BytesIO()
+    np.save(buffer, answer.embedded.rows.astype("<f4", copy=False))
+    yield buffer.getvalue()
+
+
+def encode_arrow_stream(answer: Answer) -> Iterator[bytes]:
+    table = _table(answer)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    yield sink.getvalue().to_pybytes()
+
+
+def encode_parquet(answer: Answer) -> Iterator[bytes]:
+    sink = pa.BufferOutputStream()
+    pq.write_table(_table(answer), sink, compression="zstd")
+    yield sink.getvalue().to_pybytes()
+
+
+def _table(answer: Answer) -> pa.Table:
+    """lon, lat (the given place), h3 (the cell encoded; absent with exact) and embedding."""
+    lon, lat = answer.embedded.lonlat.degrees.T
+    columns = {"lon": pa.array(lon), "lat": pa.array(lat)}
+    columns |= embedding_columns(answer.embedded.cells, answer.embedded.rows)
+    places = pa.schema([("lon", pa.float64()), ("lat", pa.float64())])
+    dimensions = answer.embedded.rows.shape[1]
+    schema = embedding_schema(places, answer.model, answer.digest, dimensions, answer.embedded.cells is not None)
+    return pa.table(columns, schema)
+
+
+ENCODERS: dict[str, Encoder] = {
+    JSON: encode_json,
+    OCTET_STREAM: encode_octet_stream,
+    NPY: encode_npy,
+    ARROW_STREAM: encode_arrow_stream,
+    PARQUET: encode_parquet,
+}
+
+
+def media_type_for(accept: str | None) -> str:
+    """The served media type that `accept` likes best (RFC 9110 §12.5.1); JSON where it has no preference.
+
+    Raises NotAcceptable where it rules out all of them.
+    """
+    if accept is None or not accept.strip():
+        return JSON
+    ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
+    best = max(ENCODERS, key=lambda media_type: _quality(media_type, ranges))
+    if _quality(best, ranges) <= 0:
+        raise NotAcceptable(f"none of what Accept names is served; there is {', '.join(ENCODERS)}")
+    return best
+
+
+def _media_range(part: str) -> tuple[str, float]:
+    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    quality = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
+    try:
+        return name, min(max(float(quality), 0.0), 1.0)
+    except ValueError:
+        return name, 0.0
+
+
+def _quality(media_type: str, ranges: list[tuple[str, float]]) -> float:
+    """The quality given by the most specific range that matches."""
+    for name in (media_type, media_type.split("/")[0] + "/*", "*/*"):
+        matching = [quality for given, quality in ranges if given == name]
+        if matching:
+            return max(matching)
+    return 0.0

@@ -1,0 +1,192 @@
+"""Requests in: bodies counted as they stream, Content-Type → places and options, deadlines, callers that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+import pyarrow as pa
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.requests import ClientDisconnect, Request
+
+from service.api.formats import ARROW_STREAM, JSON, OCTET_STREAM
+from service.api.places import places_from_cells, places_from_columns, places_from_float64, places_from_json
+from service.bundle import LonLat
+from service.errors import ClientGone, InvalidRequest, ItemError, MalformedBody, TooLarge, UnsupportedMediaType
+
+T = TypeVar("T")
+Options = TypeVar("Options", bound=BaseModel)
+MAX_NAME = 60
+
+
+@dataclass(frozen=True)
+class Limits:
+    body_bytes: int
+    points: int
+    deadline_ms: int
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The whole body, counted as it streams, whatever Content-Length claims. Raises TooLarge or ClientGone."""
+    chunks: list[bytes] = []
+    received = 0
+    try:
+        async for chunk in request.stream():
+            received += len(chunk)
+            if received > max_bytes:
+                raise TooLarge(f"the body is over the {max_bytes} bytes of SATCLE_MAX_BODY_BYTES: split the request")
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise ClientGone("the client left while sending") from None
+    return b"".join(chunks)
+
+
+async def read_places(request: Request, options_type: type[Options], limits: Limits) -> tuple[LonLat, Options]:
+    """Places and options, by Content-Type; options may be query parameters, and a JSON body's come first."""
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type not in (JSON, OCTET_STREAM, ARROW_STREAM):
+        found = repr(media_type[:MAX_NAME]) if media_type else "missing"
+        raise UnsupportedMediaType(f"Content-Type is {found}; send {JSON}, {OCTET_STREAM} or {ARROW_STREAM}")
+    body = await read_body(request, limits.body_bytes)
+    query = dict(request.query_params)
+    if media_type == JSON:
+        fields = parse_json_object(body)
+        if "input" not in fields:
+            raise InvalidRequest([ItemError("/input", "is missing")])
+        places = places_from_json(fields.pop("input"), limits.points)
+        return places, parse_options(options_type, query, fields)
+    options = parse_options(options_type, query, {})
+    read = places_from_float64 if media_type == OCTET_STREAM else places_from_arrow
+    return read(body, limits.points), options
+
+
+def parse_json_object(body: bytes) -> dict[str, Any]:
+    """Raises MalformedBody where the body is not JSON, InvalidRequest where it is not an object."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = _parse_lenient_json(body)
+    if not isinstance(value, dict):
+        raise InvalidRequest([ItemError("", 'the body must be a JSON object: {"input": …}')])
+    return value
+
+
+def _parse_lenient_json(body: bytes) -> object:
+    """Reads the NaN and Infinity that many clients write, so that the item can be named."""
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise MalformedBody("the body is nested too deeply") from None
+    except ValueError as error:
+        raise MalformedBody(f"the body is not JSON: {ascii(str(error))[1:-1]}") from None
+
+
+def parse_options(options_type: type[Options], query: dict[str, str], fields: dict[str, Any]) -> Options:
+    """Options from query text (`true`, `64`) and from JSON fields, which must have the very type."""
+    try:
+        from_query = options_type.model_validate_strings(query)
+        from_json = options_type.model_validate(fields, strict=True)
+    except ValidationError as error:
+        known = ", ".join(options_type.model_fields)
+        raise InvalidRequest([_item_error(e, known) for e in error.errors(include_input=False)]) from None
+    return from_query.model_copy(update=from_json.model_dump(exclude_unset=True))
+
+
+def _item_error(error: ErrorDetails, known_fields: str) -> ItemError:
+    steps = (str(step)[:MAX_NAME].replace("~", "~0").replace("/", "~1") for step in error["loc"])
+    message = error["msg"][0].lower() + error["msg"][1:]
+    if error["type"] == "extra_forbidden":
+        message = f"is not a field; besides input there are {known_fields}"
+    return ItemError("".join(f"/{step}" for step in steps), message)
+
+
+def places_from_arrow(body: bytes, max_points: int) -> LonLat:
+    """An Arrow IPC stream with columns lon, lat (numbers) or h3 (uint64). Raises MalformedBody or InvalidRequest."""
+    try:
+        table = _read_arrow(body, max_points)
+    except pa.ArrowException as error:
+        raise MalformedBody(f"the body is not an Arrow stream: {ascii(str(error))[1:201]}") from None
+    for name in table.column_names:
+        if table[name].null_count:
+            raise InvalidRequest(
+                [ItemError(f"/{name}", f"has {table[name].null_count} nulls; every row needs a place")]
+            )
+    if "lon" in table.column_names:
+        return places_from_columns(table["lon"].to_numpy(), table["lat"].to_numpy(), max_points)
+    return places_from_cells(table["h3"].to_numpy(), max_points)
+
+
+def _read_arrow(body: bytes, max_points: int) -> pa.Table:
+    """The place columns alone, batch by batch, so that a small body never unfolds beyond the limit."""
+    with pa.ipc.open_stream(body) as stream:
+        names = _place_columns(stream.schema)
+        batches: list[pa.RecordBatch] = []
+        points = 0
+        for batch in stream:
+            points += batch.num_rows
+            if points > max_points:
+                raise TooLarge(f"more than the {max_points} points of SATCLE_MAX_POINTS_PER_REQUEST: split them")
+            batches.append(batch.select(names))
+    table = pa.Table.from_batches(batches, pa.schema([stream.schema.field(name) for name in names]))
+    table.validate(full=True)
+    return table
+
+
+def _place_columns(schema: pa.Schema) -> list[str]:
+    if {"lon", "lat"} <= set(schema.names):
+        names, sound, kind = ["lon", "lat"], _is_number, "numbers"
+    elif "h3" in schema.names:
+        names, sound, kind = ["h3"], pa.types.is_uint64, "uint64"
+    else:
+        raise InvalidRequest([ItemError("", f"needs columns lon and lat, or h3; there is {_names(schema)}")])
+    for name in names:
+        if schema.names.count(name) > 1:
+            raise InvalidRequest([ItemError(f"/{name}", "stands in the schema twice")])
+        if not sound(schema.field(name).type):
+            raise InvalidRequest([ItemError(f"/{name}", f"must be {kind}, not {schema.field(name).type}")])
+    return names
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _names(schema: pa.Schema) -> str:
+    return ascii(", ".join(schema.names))[1:201] or "none"
+
+
+def deadline_of(request: Request, limits: Limits) -> float:
+    """When the answer must be ready, in the event loop's time: the setting, or X-Deadline-Ms where that is sooner."""
+    milliseconds: float = limits.deadline_ms
+    if (header := request.headers.get("x-deadline-ms")) is not None:
+        if not (header.isascii() and header.isdigit()) or int(header[:12]) == 0:
+            raise InvalidRequest(
+                [ItemError("", "the header X-Deadline-Ms must be a whole number of milliseconds over 0")]
+            )
+        milliseconds = min(milliseconds, int(header[:12]))
+    return asyncio.get_running_loop().time() + milliseconds / 1000
+
+
+async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled where the client disconnects first. The body must have been read."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone("the client left before the answer was ready")
+        return working.result()
+    finally:
+        leaving.cancel()
+        working.cancel()
+        await asyncio.gather(leaving, working, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,157 @@
+"""What requests and answers look like: the options as a model, the rest as OpenAPI for readers and clients."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EmbeddingOptions(BaseModel):
+    """How to embed and how to answer; in the JSON body, or as query parameters where the body is binary."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = Field(default=None, description="a name of /v1/models; the default model if absent")
+    encoding_format: Literal["float", "base64"] = Field(default="float", description="of embeddings in JSON answers")
+    dimensions: int | None = Field(default=None, ge=1, description="a prefix length that the model's card allows")
+    normalize: bool = Field(default=False, description="scale each embedding to unit length")
+    exact: bool = Field(default=False, description="encode the very coordinate, not its H3 cell's centre")
+
+
+LONLAT: dict[str, Any] = {
+    "type": "array",
+    "prefixItems": [
+        {"type": "number", "minimum": -360, "maximum": 360},
+        {"type": "number", "minimum": -90, "maximum": 90},
+    ],
+    "items": {"type": "number"},
+    "minItems": 2,
+    "maxItems": 2,
+    "description": "[lon, lat], degrees, WGS84",
+    "examples": [[116.4, 39.9]],
+}
+POSITION: dict[str, Any] = {**LONLAT, "maxItems": 4}
+POINT: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "coordinates"],
+    "properties": {"type": {"const": "Point"}, "coordinates": POSITION},
+}
+MULTIPOINT: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "coordinates"],
+    "properties": {
+        "type": {"const": "MultiPoint"},
+        "coordinates": {"type": "array", "items": POSITION, "minItems": 1},
+    },
+}
+H3_CELL: dict[str, Any] = {"type": "string", "description": "an H3 cell", "examples": ["8a31aa42a4affff"]}
+
+
+def _feature(geometry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["type", "geometry"],
+        "properties": {"type": {"const": "Feature"}, "geometry": geometry},
+    }
+
+
+PLACES: dict[str, Any] = {
+    "description": "Places: pairs, one pair, H3 cells, or GeoJSON points",
+    "anyOf": [
+        {"type": "array", "items": LONLAT, "minItems": 1},
+        LONLAT,
+        {"type": "array", "items": H3_CELL, "minItems": 1},
+        POINT,
+        MULTIPOINT,
+        _feature({"anyOf": [POINT, MULTIPOINT]}),
+        {
+            "type": "object",
+            "required": ["type", "features"],
+            "properties": {
+                "type": {"const": "FeatureCollection"},
+                "features": {"type": "array", "items": _feature(POINT), "minItems": 1},
+            },
+        },
+    ],
+}
+
+_OPTIONS = EmbeddingOptions.model_json_schema()["properties"]
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+EMBEDDINGS_REQUEST: dict[str, Any] = {
+    "type": "object",
+    "required": ["input"],
+    "properties": {"input": PLACES, **_OPTIONS},
+    "additionalProperties": False,
+    "examples": [{"input": [[116.4, 39.9], [2.35, 48.86]]}],
+}
+EMBEDDINGS_ANSWER: dict[str, Any] = {
+    "type": "object",
+    "required": ["object", "model", "data", "usage"],
+    "properties": {
+        "object": {"const": "list"},
+        "model": {"type": "string"},
+        "data": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["object", "index", "embedding"],
+                "properties": {
+                    "object": {"const": "embedding"},
+                    "index": {"type": "integer"},
+                    "embedding": {
+                        "anyOf": [
+                            {"type": "array", "items": {"type": "number"}},
+                            {"type": "string", "description": "base64 of little-endian float32"},
+                        ]
+                    },
+                    "cell": {**H3_CELL, "description": "the H3 cell whose centre was encoded; absent with exact"},
+                },
+            },
+        },
+        "usage": {
+            "type": "object",
+            "properties": {"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}},
+            "description": "counts places",
+        },
+    },
+}
+PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "code": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "maxItems": 20,
+            "items": {
+                "type": "object",
+                "properties": {"pointer": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def problems(**meaning_of: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses for error statuses, as `problems(s404="no such model")`."""
+    return {
+        int(key.removeprefix("s")): {
+            "description": meaning,
+            "content": {"application/problem+json": {"schema": PROBLEM}},
+        }
+        for key, meaning in meaning_of.items()
+    }
+
+
+def query_parameters(options: type[BaseModel]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": schema.get("description", "")}
+        for name, schema in options.model_json_schema()["properties"].items()
+    ]

@@ -1,0 +1,1 @@
+"""From places to rows: cells, cache, batcher, backends. It knows no HTTP."""

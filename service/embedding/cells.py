@@ -1,0 +1,44 @@
+"""H3 cells as uint64 arrays. The only module that imports h3, and the only one where (lat, lng) is spoken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import repeat
+
+import h3.api.basic_int as h3
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle import LonLat
+
+Cells = NDArray[np.uint64]
+
+
+def cells_of(lonlat: LonLat, resolution: int) -> Cells:
+    """The cell at `resolution` (0 to 15) that holds each place, uint64, shape (n,)."""
+    lon, lat = lonlat.degrees.T.tolist()
+    return np.fromiter(map(h3.latlng_to_cell, lat, lon, repeat(resolution)), np.uint64, count=len(lonlat))
+
+
+def centres_of(cells: Cells) -> LonLat:
+    """The centre of each cell; every cell must be valid."""
+    latlng = np.array([h3.cell_to_latlng(cell) for cell in cells.tolist()], dtype=np.float64).reshape(-1, 2)
+    return LonLat.from_degrees(latlng[:, ::-1])
+
+
+def first_invalid(cells: Cells) -> int | None:
+    """The row of the first cell that is no H3 cell, or None."""
+    return next((row for row, cell in enumerate(cells.tolist()) if not h3.is_valid_cell(cell)), None)
+
+
+def parse_cell(text: str) -> int | None:
+    """The cell written as hexadecimal text (as `8c2a1072b59ffff`), or None where it is not one."""
+    try:
+        cell = h3.str_to_int(text)
+    except ValueError:
+        return None
+    return cell if h3.is_valid_cell(cell) else None
+
+
+def cell_strings(cells: Cells) -> Sequence[str]:
+    return [f"{cell:x}" for cell in cells.tolist()]

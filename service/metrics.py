@@ -1,0 +1,44 @@
+"""Every metric, name, label and bucket of the service, in one place. Never a coordinate or a cell in a label."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+POINTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+
+
+class Metrics:
+    """One registry an app, so that several apps can live in one process."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "satcle_requests_total", "Requests answered", ["route", "method", "status"], registry=registry
+        )
+        self.request_duration = Histogram(
+            "satcle_request_duration_seconds", "Time to the last byte", ["route"], buckets=SECONDS, registry=registry
+        )
+        self.points = Counter("satcle_points_total", "Places embedded", ["model", "source"], registry=registry)
+        self.queue_points = Gauge("satcle_queue_points", "Places waiting for a batch", registry=registry)
+        self.queue_wait = Histogram(
+            "satcle_queue_wait_seconds", "Time from queued to batched", buckets=SECONDS, registry=registry
+        )
+        self.batch_points = Histogram("satcle_batch_points", "Places in a batch", buckets=POINTS, registry=registry)
+        self.inference = Histogram(
+            "satcle_inference_seconds",
+            "Time of one batch in the backend",
+            ["model", "provider"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.rejected = Counter("satcle_rejected_total", "Requests turned away", ["reason"], registry=registry)
+        self.cache_hits = Counter("satcle_cache_hits_total", "Rows found", ["tier"], registry=registry)
+        self.cache_misses = Counter("satcle_cache_misses_total", "Rows not found", ["tier"], registry=registry)
+        self.build_info = Gauge("satcle_build_info", "Always 1", ["version", "python"], registry=registry)
+        self.provider_info = Gauge("satcle_provider_info", "Always 1", ["model", "provider"], registry=registry)
+
+    def exposition(self) -> tuple[bytes, str]:
+        """What Prometheus scrapes, and its media type."""
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
