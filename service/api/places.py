@@ -110,8 +110,7 @@ def _places_from_cell_strings(texts: Sequence[object], max_points: int) -> LonLa
 def _places_from_geojson(value: dict[str, Any], max_points: int) -> LonLat:
     positions, pointer_of = _geojson_positions(value)
     _check_count(len(positions), max_points)
-    pairs = [position[:2] if isinstance(position, list) and len(position) > 2 else position for position in positions]
-    return _places_from_pairs(pairs, pointer_of, max_points)
+    return _places_from_pairs([_without_altitude(position) for position in positions], pointer_of, max_points)
 
 
 def _geojson_positions(value: dict[str, Any]) -> tuple[list[Any], PointerOf]:
@@ -126,6 +125,12 @@ def _geojson_positions(value: dict[str, Any]) -> tuple[list[Any], PointerOf]:
         geometry, pointer = _geometry_of(feature, f"/input/features/{index}")
         positions += _geometry_positions(geometry, pointer, kinds=("Point",))[0]
     return positions, lambda index: f"/input/features/{index}/geometry/coordinates"
+
+
+def _without_altitude(position: object) -> object:
+    if isinstance(position, list) and len(position) == 3 and _is_number(position[2]):
+        return position[:2]
+    return position
 
 
 def _geometry_of(value: object, pointer: str) -> tuple[object, str]:

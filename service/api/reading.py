@@ -109,7 +109,7 @@ def places_from_arrow(body: bytes, max_points: int) -> LonLat:
     """An Arrow IPC stream with columns lon, lat (numbers) or h3 (uint64). Raises MalformedBody or InvalidRequest."""
     try:
         table = _read_arrow(body, max_points)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # pyarrow raises each of them on corrupt bytes
         raise MalformedBody(f"the body is not an Arrow stream: {ascii(str(error))[1:201]}") from None
     for name in table.column_names:
         if table[name].null_count:

@@ -31,7 +31,11 @@ LONLAT: dict[str, Any] = {
     "description": "[lon, lat], degrees, WGS84",
     "examples": [[116.4, 39.9]],
 }
-POSITION: dict[str, Any] = {**LONLAT, "maxItems": 4}
+POSITION: dict[str, Any] = {
+    **LONLAT,
+    "maxItems": 3,
+    "description": "[lon, lat] or [lon, lat, altitude]; altitude is ignored",
+}
 POINT: dict[str, Any] = {
     "type": "object",
     "required": ["type", "coordinates"],
@@ -45,7 +49,12 @@ MULTIPOINT: dict[str, Any] = {
         "coordinates": {"type": "array", "items": POSITION, "minItems": 1},
     },
 }
-H3_CELL: dict[str, Any] = {"type": "string", "description": "an H3 cell", "examples": ["8a31aa42a4affff"]}
+H3_CELL: dict[str, Any] = {
+    "type": "string",
+    "pattern": "^8[0-9a-fA-F]{14}$",
+    "description": "an H3 cell",
+    "examples": ["8a31aa42a4affff"],
+}
 
 
 def _feature(geometry: dict[str, Any]) -> dict[str, Any]:

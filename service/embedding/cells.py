@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import repeat
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from service.bundle import LonLat
 
 Cells = NDArray[np.uint64]
+HEXADECIMAL = re.compile(r"[0-9a-fA-F]{1,16}")
 
 
 def cells_of(lonlat: LonLat, resolution: int) -> Cells:
@@ -33,10 +35,9 @@ def first_invalid(cells: Cells) -> int | None:
 
 def parse_cell(text: str) -> int | None:
     """The cell written as hexadecimal text (as `8c2a1072b59ffff`), or None where it is not one."""
-    try:
-        cell = h3.str_to_int(text)
-    except ValueError:
+    if not HEXADECIMAL.fullmatch(text):
         return None
+    cell = int(text, 16)
     return cell if h3.is_valid_cell(cell) else None
 
 
