@@ -19,16 +19,17 @@ from service.embedding.backends.base import Backend
 from service.embedding.models import load_models
 from service.errors import ServiceError
 from service.metrics import Metrics
-from service.settings import Settings
+from service.settings import Settings, read_settings
 
 
 def create_app(settings: Settings | None = None, backend: Backend | None = None) -> FastAPI:
     """The service on the bundles of `settings` (read from the environment where None).
 
     `backend` replaces ONNX Runtime, as `FakeBackend` does in tests. Raises BundleError where a bundle
-    is absent or does not verify, ProviderUnavailable where the provider asked for would not be what runs.
+    is absent or does not verify, ProviderUnavailable where the provider asked for would not be what runs,
+    InvalidSetting where the environment holds a setting that cannot be.
     """
-    settings = settings or Settings()
+    settings = settings or read_settings()
     metrics = Metrics()
     metrics.build_info.labels(version("satcle"), platform.python_version()).set(1)
     app = FastAPI(

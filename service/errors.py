@@ -1,6 +1,7 @@
 """What can go wrong when the service is asked for something. These errors know nothing of HTTP.
 
 ServiceError
+├── InvalidSetting      a SATCLE_* variable that cannot be
 ├── InvalidRequest      well formed but wrong; names each item at fault
 ├── MalformedBody       bytes that do not parse as what they claim to be
 ├── TooLarge            more points or bytes than the limit
@@ -12,7 +13,10 @@ ServiceError
 ├── ClientGone          the caller left before the answer was ready
 ├── NotReady            loading or draining
 ├── BackendFailed       the backend raised, or returned something that is not an embedding
-└── ProviderUnavailable the execution provider asked for is not the one that would run
+├── ProviderUnavailable the execution provider asked for is not the one that would run
+├── BadTable            a file that is not the table it is said to be, or lacks the columns it needs
+├── BadRow              a row of a table that cannot be read or names no place; says where it is
+└── OutputExists        the output is there already, and overwriting was not asked for
 """
 
 from __future__ import annotations
@@ -43,6 +47,10 @@ class InvalidRequest(ServiceError):
         first = items[0]
         rest = f" (and {self.total - 1} more)" if self.total > 1 else ""
         super().__init__(f"{first.pointer}: {first.message}{rest}" if first.pointer else first.message + rest)
+
+
+class InvalidSetting(ServiceError):
+    pass
 
 
 class MalformedBody(ServiceError):
@@ -90,4 +98,16 @@ class BackendFailed(ServiceError):
 
 
 class ProviderUnavailable(ServiceError):
+    pass
+
+
+class BadTable(ServiceError):
+    pass
+
+
+class BadRow(ServiceError):
+    pass
+
+
+class OutputExists(ServiceError):
     pass

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.bundles import DEFAULT
+from service.errors import InvalidSetting
 
 
 class Settings(BaseSettings):
@@ -44,3 +45,14 @@ class Settings(BaseSettings):
                 f"SATCLE_MAX_QUEUE_POINTS {self.max_queue_points}: such a request could never be queued"
             )
         return self
+
+
+def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting, checked here
+    """The environment's settings, `overrides` first. Raises InvalidSetting, naming the variable and the fix."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"SATCLE_{first['loc'][0]}".upper() if first["loc"] else "the settings"
+        given = f" {first['input']!r}" if first["loc"] else ""
+        raise InvalidSetting(f"{name}{given}: {first['msg'].removeprefix('Value error, ')}") from None

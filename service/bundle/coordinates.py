@@ -24,6 +24,9 @@ class LonLat:
 
     degrees: NDArray[np.float64]
 
+    def __post_init__(self) -> None:
+        self.degrees.flags.writeable = False
+
     @classmethod
     def from_degrees(cls, values: ArrayLike) -> LonLat:
         """Check and canonicalise an array of shape (n, 2), lon within ±360 and lat within ±90.
@@ -46,14 +49,13 @@ class LonLat:
         lon += 360.0 * (lon < -180.0)
         lon[np.abs(lat) == MAX_ABS_LAT] = 0.0
         degrees += 0.0  # -0.0 and 0.0 are one place, so let them be one bit pattern
-        degrees.flags.writeable = False
         return cls(degrees)
 
     def __len__(self) -> int:
         return len(self.degrees)
 
     def __getitem__(self, rows: slice | NDArray[np.intp]) -> LonLat:
-        return LonLat(self.degrees[rows])
+        return LonLat(np.ascontiguousarray(self.degrees[rows]))
 
 
 def _coordinate_error(degrees: NDArray[np.float64], wrong: NDArray[np.intp]) -> CoordinateError:
@@ -67,5 +69,10 @@ def _problem(index: int, lon: float, lat: float) -> CoordinateProblem:
             return CoordinateProblem(index, axis, f"{name} is {value}; it must be finite")
     if abs(lat) > MAX_ABS_LAT:
         hint = SWAP_HINT if abs(lat) <= MAX_ABS_LON and abs(lon) <= MAX_ABS_LAT else ""
-        return CoordinateProblem(index, 1, f"lat {lat:g} is outside -90 to 90{hint}")
-    return CoordinateProblem(index, 0, f"lon {lon:g} is outside -360 to 360")
+        return CoordinateProblem(index, 1, f"lat {_shown(lat)} is outside -90 to 90{hint}")
+    return CoordinateProblem(index, 0, f"lon {_shown(lon)} is outside -360 to 360")
+
+
+def _shown(degrees: float) -> str:
+    """Every digit: rounded, 90.0000001 would read as 90, which is within bounds."""
+    return repr(degrees).removesuffix(".0")

@@ -16,7 +16,7 @@ MANIFEST = "manifest.json"
 
 def _plain_relative(name: str) -> str:
     path = PurePosixPath(name)
-    if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in name or str(path) != name:
+    if path.is_absolute() or not path.parts or ".." in path.parts or set(name) & {"\\", "\0"} or str(path) != name:
         raise ValueError(f"{name!r} is not a plain relative path")
     if name == MANIFEST:
         raise ValueError("a manifest does not list itself")

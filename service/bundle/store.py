@@ -41,7 +41,7 @@ def read_bundle(path: Path) -> Bundle:
     """
     if not (path / MANIFEST).is_file():
         raise BundleNotFound(f"no bundle at {path}: it has no {MANIFEST}")
-    manifest = _parse(Manifest, (path / MANIFEST).read_bytes(), path / MANIFEST)
+    manifest = _parse(Manifest, _read_file(path / MANIFEST), path / MANIFEST)
     contents = {name: _read_verified(path, name, manifest) for name in manifest.files}
     if CARD not in contents:
         raise BundleCorrupt(f"{path}: the manifest lists no {CARD}; export the bundle again")
@@ -58,10 +58,15 @@ def write_bundle(path: Path, card: BundleCard, files: Mapping[str, bytes], *, ov
     """Write card and files as the folder `path`, whole or not at all, and read it back.
 
     `files` maps each relative name but card.json to its content; the card's digest is filled in here.
-    Raises BundleExists unless `overwrite`.
+    Raises BundleExists unless `overwrite`, which replaces a bundle or an empty folder and nothing else;
+    ValueError where a name in `files` is not one that a bundle can hold.
     """
     if path.exists() and not overwrite:
         raise BundleExists(f"{path} exists; choose another folder or ask to overwrite it")
+    if path.exists() and not _may_be_lost(path):
+        raise BundleExists(f"{path} is no bundle, and overwriting would lose what it holds; choose another folder")
+    if CARD in files:
+        raise ValueError(f"{CARD} is written from the card: leave it out of the files")
     entries = {name: FileEntry.of(content) for name, content in files.items()}
     signed = card.model_copy(update={"digest": bundle_digest(card, _sha256_by_name(entries))})
     card_bytes = signed.model_dump_json(indent=2).encode() + b"\n"
@@ -101,19 +106,25 @@ def _sha256_by_name(files: Mapping[str, FileEntry]) -> dict[str, str]:
 def _read_verified(folder: Path, name: str, manifest: Manifest) -> bytes:
     if name not in manifest.files:
         raise BundleCorrupt(f"{folder}: the manifest lists no {name}")
-    try:
-        content = (folder / name).read_bytes()
-    except OSError as error:
-        raise BundleCorrupt(f"{folder / name} cannot be read ({error.strerror}); copy the bundle again") from error
+    if not Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder)):
+        raise BundleCorrupt(f"{folder / name} is a link that leaves the bundle; put the file itself there")
+    content = _read_file(folder / name)
     if problem := manifest.files[name].problem_with(content):
         raise BundleCorrupt(f"{folder / name} {problem}; copy the bundle again")
     return content
 
 
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleCorrupt(f"{path} cannot be read ({error.strerror}); copy the bundle again") from error
+
+
 def _parse(model: type[Model], content: bytes, path: Path) -> Model:
     try:
         raw = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleCorrupt(f"{path} is not JSON ({error}); copy the bundle again") from error
     written = raw.get("format") if isinstance(raw, dict) else None
     if isinstance(written, int) and written > FORMAT:
@@ -132,6 +143,10 @@ def _write_synced(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _may_be_lost(path: Path) -> bool:
+    return (path / MANIFEST).is_file() or (path.is_dir() and not any(path.iterdir()))
 
 
 def _replace_folder(target: Path, staging: Path) -> None:

@@ -83,13 +83,14 @@ class Batcher:
         """
         if len(lonlat) == 0:
             return np.empty((0, self.backend.embedding_dim), np.float32)
+        if deadline <= asyncio.get_running_loop().time():
+            raise self._too_late()
         job = self._enqueue(lonlat)
         try:
             async with asyncio.timeout_at(deadline):
                 return await job.answer
         except TimeoutError:
-            self.metrics.rejected.labels("deadline").inc()
-            raise DeadlineExceeded("the deadline passed before the embeddings were ready") from None
+            raise self._too_late() from None
         except asyncio.CancelledError:
             self.metrics.rejected.labels("client_gone").inc()
             raise
@@ -121,6 +122,10 @@ class Batcher:
         loop.call_soon(self._dispatch)  # after every call that this turn of the loop brings
         return job
 
+    def _too_late(self) -> DeadlineExceeded:
+        self.metrics.rejected.labels("deadline").inc()
+        return DeadlineExceeded("the deadline passed before the embeddings were ready")
+
     def _leave(self, job: _Job) -> None:
         """Take what still waits of `job` off the queue; harmless where nothing does."""
         if job.waiting:
@@ -140,8 +145,8 @@ class Batcher:
     def _dispatch(self) -> None:
         while self._queue and self._running < self.limits.threads and not self._closed:
             batch = list(self._next_batch())
-            self._running += 1
             running = asyncio.get_running_loop().run_in_executor(self._threads, self._run, batch)
+            self._running += 1
             running.add_done_callback(partial(self._finish, batch))
 
     def _next_batch(self) -> Iterator[_Part]:

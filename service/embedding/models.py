@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from service.bundle import Bundle, LonLat, read_bundle
+from service.bundle import Bundle, BundleError, LonLat, read_bundle
 from service.bundles import bundle_path
 from service.embedding.backends.base import Backend, embed_checked
 from service.embedding.backends.onnx import OnnxBackend
@@ -54,9 +54,12 @@ class Models:
 def load_models(settings: Settings, metrics: Metrics, backend: Backend | None) -> Models:
     """Read, verify and open every bundle of the settings; `backend` replaces ONNX Runtime where given.
 
-    Raises BundleError or ProviderUnavailable.
+    Raises BundleError, ProviderUnavailable or BackendFailed.
     """
     bundles = [read_bundle(bundle_path(name)) for name in settings.bundles]
+    names = [bundle.card.name for bundle in bundles]
+    if len(set(names)) < len(names):
+        raise BundleError(f"the bundles of SATCLE_BUNDLES must differ in name, and are named {', '.join(names)}")
     return Models([_load(bundle, settings, metrics, backend) for bundle in bundles])
 
 

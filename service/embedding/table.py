@@ -13,7 +13,7 @@ def embedding_schema(given: pa.Schema, model: str, digest: str, dimensions: int,
     """`given` columns, then `h3` (uint64; where `with_cells`) and `embedding`, with the model in the metadata."""
     fields = [*given, *([pa.field("h3", pa.uint64())] if with_cells else [])]
     fields.append(pa.field("embedding", pa.list_(pa.float32(), dimensions)))
-    metadata = {"satcle.model": model, "satcle.digest": digest, "satcle.dimensions": str(dimensions)}
+    metadata = {b"satcle.model": model, b"satcle.digest": digest, b"satcle.dimensions": str(dimensions)}
     return pa.schema(fields, {**(given.metadata or {}), **metadata})
 
 

@@ -33,13 +33,14 @@ class Backend(Protocol):
 def embed_checked(backend: Backend, lonlat: LonLat) -> Rows:
     """The backend's rows, or BackendFailed: a wrong shape or a value that is not finite never leaves here."""
     try:
-        rows = backend.embed(lonlat)
+        rows = np.asarray(backend.embed(lonlat))
     except BackendFailed:
         raise
     except Exception as error:  # whatever a backend is made of, its callers know one error
         raise BackendFailed(f"the model failed on a batch of {len(lonlat)} places: {error}") from error
-    if rows.shape != (len(lonlat), backend.embedding_dim) or rows.dtype != np.float32:
-        raise BackendFailed(f"the model returned {rows.dtype} {rows.shape} for {len(lonlat)} places")
+    expected = (len(lonlat), backend.embedding_dim)
+    if rows.shape != expected or rows.dtype != np.float32:
+        raise BackendFailed(f"the model returned {rows.dtype} {rows.shape}, not float32 {expected}")
     if not np.isfinite(rows).all():
         raise BackendFailed("the model returned values that are not finite")
     return rows

@@ -9,15 +9,17 @@ from service.embedding.backends.base import Rows
 
 
 class FakeBackend:
-    """Embeds a place as cosines of its unit vector on the sphere, so that near places have near rows."""
+    """Embeds a place as shifted cosines of its unit vector: near places have near rows, antipodes do not."""
 
     provider = "fake"
 
     def __init__(self, embedding_dim: int) -> None:
         self.embedding_dim = embedding_dim
-        self._frequencies = np.random.default_rng(0).normal(size=(3, embedding_dim))
+        rng = np.random.default_rng(0)
+        self._frequencies = rng.normal(size=(3, embedding_dim))
+        self._phases = rng.uniform(0, np.pi, size=embedding_dim)
 
     def embed(self, lonlat: LonLat) -> Rows:
         lon, lat = np.radians(lonlat.degrees).T
         xyz = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
-        return np.cos(xyz @ self._frequencies).astype(np.float32)
+        return np.cos(xyz @ self._frequencies + self._phases).astype(np.float32)

@@ -1,0 +1,5 @@
+"""`python -m service` is `satcle`."""
+
+from service.cli import main
+
+main()

@@ -1,0 +1,233 @@
+"""The command `satcle`. Whatever takes long to import is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from service.bundle import BundleCard
+
+TRAINER_COMMANDS = "satcle.commands"
+"""The group of entry points by which the trainer adds its commands; the service imports none of it."""
+
+
+class TrainerCommand(TyperCommand):
+    """A command of the trainer, which is loaded, torch and all, only when it is given arguments."""
+
+    def __init__(self, entry_point: EntryPoint) -> None:
+        super().__init__(entry_point.name, help=f"Training; see satcle {entry_point.name} --help.")
+        self._entry_point = entry_point
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - passed on as it is
+        loaded = self._entry_point.load()
+        if isinstance(loaded, typer.Typer):
+            return typer.main.get_group(loaded).make_context(*args, **kwargs)
+        alone = typer.Typer(add_completion=False)
+        alone.command(self.name)(loaded)
+        return typer.main.get_command(alone).make_context(*args, **kwargs)
+
+
+class Commands(TyperGroup):
+    """The service's commands and the trainer's; what a user can put right is said in one line."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - click's Context, which typer may vendor
+        return [*super().list_commands(ctx), *sorted(entry_points(group=TRAINER_COMMANDS).names)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        for entry_point in entry_points(group=TRAINER_COMMANDS, name=cmd_name):
+            return TrainerCommand(entry_point)
+        return super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _fail("interrupted", 128 + signal.SIGINT)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] in ("service", "trainer"):
+                raise
+            extra = "serve" if ctx.invoked_subcommand in self.commands else "train"
+            purpose = {"serve": "serving", "train": "training"}[extra]
+            _fail(f"satcle {ctx.invoked_subcommand} needs the {purpose} extra: pip install 'satcle[{extra}]'")
+        except OSError as error:
+            _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except Exception as error:
+            from service.bundle.errors import BundleError
+            from service.errors import ServiceError
+
+            if not isinstance(error, BundleError | ServiceError):
+                raise
+            _fail(str(error))
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    typer.echo(f"satcle: {message}", err=True)
+    raise typer.Exit(code)
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+bundle_app = typer.Typer(no_args_is_help=True, help="What is installed, and whether it is whole.")
+app.add_typer(bundle_app, name="bundle")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"satcle {version('satcle')}")
+        raise typer.Exit
+
+
+@app.callback()
+def satcle(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Turns any place on Earth into a vector that knows what the place is like."""
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
+    bundles: Annotated[
+        str | None, typer.Option(help="Bundles to serve: paths or names, with commas; the first is the default.")
+    ] = None,
+) -> None:
+    """Serve embeddings over HTTP. Everything else is set by the SATCLE_* environment."""
+    import uvicorn
+
+    from service import logs
+    from service.app import create_app
+    from service.settings import read_settings
+
+    settings = read_settings() if bundles is None else read_settings(bundles=bundles)
+    logs.configure(settings.log_format)
+    uvicorn.run(create_app(settings), host=host, port=port, log_config=None, access_log=False)
+
+
+@app.command()
+def embed(
+    source: Annotated[Path, typer.Argument(metavar="IN", help=".csv, .csv.gz, .tsv, .parquet, .geoparquet, .geojson")],
+    target: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help=".csv, .csv.gz, .parquet, .geoparquet")],
+    bundle: Annotated[str | None, typer.Option(help="Path of a bundle, or name of a shipped one.")] = None,
+    lon: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of longitudes, in degrees.")] = None,
+    lat: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of latitudes, in degrees.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Embed each place, not the centre of its H3 cell.")] = False,
+    dimensions: Annotated[int | None, typer.Option(help="Keep the first so many; the bundle says which.")] = None,
+    normalize: Annotated[bool, typer.Option("--normalize", help="Scale each embedding to unit length.")] = False,
+    threads: Annotated[int, typer.Option(min=1, show_default="cores")] = os.cpu_count() or 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+) -> None:
+    """Add an embedding to every row of a table of places.
+
+    Places are two columns (lon or lng, longitude, x; lat or latitude, y), a GeoParquet geometry, or a column h3.
+    """
+    from service.bulk.local import Files, embed_table
+    from service.bulk.progress import Bar
+    from service.bulk.recipe import Recipe
+    from service.bundle import read_bundle
+    from service.bundles import DEFAULT, bundle_path
+    from service.embedding.backends.onnx import OnnxBackend
+
+    opened = read_bundle(bundle_path(bundle or DEFAULT))
+    card = opened.card
+    recipe = Recipe.of(card, OnnxBackend(opened), exact=exact, dimensions=dimensions, normalize=normalize)
+    with _terminated_as_interrupted(), Bar() as bar:
+        report = embed_table(Files(source, target, lon, lat, overwrite), card, recipe, threads, bar)
+    rate = report.points / report.seconds
+    typer.echo(f"{report.points:,} points in {report.seconds:.1f} s, {rate:,.0f} points/s, {card.name} -> {target}")
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, so that nothing half-written is left behind."""
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@bundle_app.command("ls")
+def list_bundles(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER]...", help="Bundles or folders of bundles; else the shipped."),
+    ] = None,
+) -> None:
+    """List bundles, a line each."""
+    from service.bundle import find_bundles, read_bundle
+    from service.bundles import SHIPPED
+
+    rows = [("NAME", "VERSION", "DIMS", "L", "SNAP", "DIGEST", "PATH")]
+    for path in find_bundles(folders or [SHIPPED]):
+        card = read_bundle(path).card
+        snap = "exact" if card.snap_resolution is None else str(card.snap_resolution)
+        polys = str(card.encoding.legendre_polys)
+        rows.append((card.name, card.version, str(card.embedding_dim), polys, snap, card.digest[:12], str(path)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@bundle_app.command("show")
+def show_bundle(
+    bundle: Annotated[str, typer.Argument(metavar="NAME|PATH")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole card.")] = False,
+) -> None:
+    """Say what a bundle is: its model, its training data, its measured figures."""
+    from service.bundle import read_bundle
+    from service.bundles import bundle_path
+
+    card = read_bundle(bundle_path(bundle)).card
+    typer.echo(card.model_dump_json(indent=2) if as_json else "\n".join(_summary(card)))
+
+
+@bundle_app.command("verify")
+def verify_bundle(bundle: Annotated[str, typer.Argument(metavar="NAME|PATH")]) -> None:
+    """Check every file of a bundle against its manifest."""
+    from service.bundle import read_bundle
+    from service.bundles import bundle_path
+
+    opened = read_bundle(bundle_path(bundle))
+    typer.echo(f"ok {opened.card.digest} {opened.path}")
+
+
+def _summary(card: BundleCard) -> Iterator[str]:
+    network, encoding = card.network, card.encoding
+    snap = (
+        "the very coordinate" if card.snap_resolution is None else f"H3 cell centres, resolution {card.snap_resolution}"
+    )
+    yield f"{card.name} {card.version}: {card.description}"
+    yield f"digest      {card.digest}"
+    yield f"embedding   {card.embedding_dim} x {card.dtype}; prefixes {', '.join(map(str, card.dimensions))}"
+    yield f"encoding    {encoding.kind}, {encoding.variant}, L = {encoding.legendre_polys}"
+    yield f"network     {network.kind}, {network.hidden_layers} x {network.hidden_dim}"
+    yield f"embeds      {snap}"
+    yield f"parity      {card.parity.max_abs_error:.1e} at {card.parity.points} places"
+    yield f"training    {card.training.method}, {card.training.samples:,} samples, {card.training.epochs} epochs"
+    for source in card.training.sources:
+        yield f"  data      {source.name} ({source.license}): {source.credit}"
+    for metric in card.metrics:
+        yield f"  metric    {metric.name} = {metric.value:.4g} on {metric.on}"
+    for head in card.heads:
+        yield f"  head      {head.id}: {head.task} {head.unit or ''}".rstrip()
+    yield f"license     {card.license}"
+    yield f"limits      {card.limits}"
+
+
+def main() -> None:
+    app()

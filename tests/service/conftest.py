@@ -1,0 +1,95 @@
+"""Bundles small enough to make in a test: a real ONNX graph, eight dimensions, no training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import settings
+from onnx import TensorProto, helper, numpy_helper
+
+from service.bundle import (
+    UNSIGNED,
+    Bundle,
+    BundleCard,
+    DataSource,
+    Network,
+    Parity,
+    PositionalEncoding,
+    Training,
+    write_bundle,
+)
+
+settings.register_profile("service", deadline=None)  # a first call may wait for the machine's other work
+settings.load_profile("service")
+
+EMBEDDING_DIM = 8
+BundleMaker = Callable[..., Bundle]
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(make_bundle: BundleMaker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of dimensions (4, 8) that snaps to resolution 10. Shared: don't alter its files."""
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def make_bundle() -> BundleMaker:
+    """`make_bundle(path, **card_fields)` writes a bundle like `tiny_bundle` whose card has these fields."""
+
+    def make(path: Path, **card_fields: Any) -> Bundle:
+        return write_bundle(path, _card(**card_fields), {"encoder.onnx": _encoder()})
+
+    return make
+
+
+def _encoder() -> bytes:
+    """embedding = sin(radians(lonlat) @ A + b): smooth, and periodic in lon, as the places are."""
+    degrees_to_map = np.pi / 180 * np.array([[1, 2, 3, 1, 0, 2, 1, 4], [0.5, 1, -1, 2, 1.5, -2, 3, 0.7]])
+    phase = np.arange(EMBEDDING_DIM) / 4
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["lonlat", "map"], ["mapped"]),
+            helper.make_node("Add", ["mapped", "phase"], ["phased"]),
+            helper.make_node("Sin", ["phased"], ["sine"]),
+            helper.make_node("Cast", ["sine"], ["embedding"], to=TensorProto.FLOAT),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("lonlat", TensorProto.DOUBLE, ["n", 2])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", EMBEDDING_DIM])],
+        [numpy_helper.from_array(degrees_to_map, "map"), numpy_helper.from_array(phase, "phase")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def _card(**fields: Any) -> BundleCard:
+    described: dict[str, Any] = {
+        "name": "tiny",
+        "version": "1.0.0",
+        "digest": UNSIGNED,
+        "description": "Sines of a linear map of lon and lat, for tests",
+        "license": "MIT",
+        "limits": "knows nothing of the Earth",
+        "embedding_dim": EMBEDDING_DIM,
+        "dimensions": (4, EMBEDDING_DIM),
+        "encoding": PositionalEncoding(variant="exact", legendre_polys=2),
+        "network": Network(hidden_dim=8, hidden_layers=1),
+        "snap_resolution": 10,
+        "parity": Parity(max_abs_error=0.0, points=1),
+        "training": Training(
+            method="none",
+            sources=(DataSource(name="none", credit="nobody", license="MIT"),),
+            samples=0,
+            epochs=0,
+            seed=0,
+            fusion_served=False,
+            config_digest=UNSIGNED,
+        ),
+    }
+    return BundleCard(**described | fields)

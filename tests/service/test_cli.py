@@ -1,0 +1,298 @@
+"""The command as a person uses it: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import re
+import resource
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from service.app import create_app
+from service.cli import app
+from service.settings import Settings
+
+SATCLE = [sys.executable, "-m", "service"]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def satcle():
+    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def cities(tmp_path):
+    path = tmp_path / "cities.csv"
+    path.write_text("city,lon,lat\nBeijing,116.4,39.9\nParis,2.35,48.86\n")
+    return path
+
+
+def environment(**changes: str) -> dict[str, str]:
+    paths = os.pathsep.join(filter(None, [changes.pop("PYTHONPATH", ""), str(ROOT)]))
+    return {**os.environ, **changes, "PYTHONPATH": paths}
+
+
+def many_rows(path: Path, rows: int) -> Path:
+    path.write_text("lon,lat\n" + "".join(f"{i * 360 / rows - 180},{i * 180 / rows - 90}\n" for i in range(rows)))
+    return path
+
+
+def test_version(satcle):
+    assert satcle("--version").output == f"satcle {version('satcle')}\n"
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    script = """
+import sys
+from service.cli import main
+sys.argv = ["satcle", "--help"]
+try:
+    main()
+finally:
+    print(*sys.modules)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=environment(COLUMNS="200"), capture_output=True, text=True, check=True
+    )
+    shown, imported = run.stdout.rstrip().rsplit("\n", 1)
+    assert all(command in shown for command in ("serve", "embed", "bundle"))
+    heavy = {"numpy", "pyarrow", "onnxruntime", "fastapi", "pydantic", "torch", "h3", "trainer"}
+    assert not heavy & set(imported.split())
+
+
+# embed
+
+
+def test_embed_prints_its_rate_and_no_bar_where_there_is_no_terminal(tiny_bundle, cities, tmp_path):
+    run = subprocess.run(
+        [*SATCLE, "embed", cities, "-o", tmp_path / "out.csv", "--bundle", tiny_bundle.path],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("2 points in ")
+    assert f" points/s, tiny -> {tmp_path / 'out.csv'}\n" in run.stdout
+
+
+def test_embed_gives_what_the_service_gives(satcle, tiny_bundle, cities, tmp_path):
+    satcle("embed", cities, "-o", tmp_path / "out.csv", "--bundle", tiny_bundle.path, "--dimensions", 4, "--normalize")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    request = {"input": [[116.4, 39.9], [2.35, 48.86]], "dimensions": 4, "normalize": True}
+    with TestClient(create_app(Settings(bundles=(str(tiny_bundle.path),)))) as client:
+        served = client.post("/v1/embeddings", json=request).json()["data"]
+    assert [row["h3"] for row in rows] == [item["cell"] for item in served]
+    embedded = [[float(row[f"e{i}"]) for i in range(4)] for row in rows]
+    np.testing.assert_allclose(embedded, [item["embedding"] for item in served], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("lon,lat\n1,2\n1,95\n", [], "row 2 (line 3): lat 95 is outside -90 to 90; lon and lat look swapped"),
+        ("a,b\n", [], "no columns are named like lon and lat, or h3, among 'a', 'b'; say which with --lon and --lat"),
+        ("lon,lat\n", ["--dimensions", "5"], "dimensions 5 is not one of tiny's: 4, 8"),
+        ("lon,lat\n", ["--bundle", "nowhere"], "no bundle 'nowhere'"),
+        ("lon,lat\n", ["-o", "out.xlsx"], "out.xlsx: only .csv, .csv.gz, .parquet, .geoparquet can be written"),
+        (None, [], "in.csv: No such file or directory"),
+    ],
+)
+def test_embed_says_what_is_wrong_in_one_line(satcle, tiny_bundle, tmp_path, monkeypatch, content, options, message):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path("in.csv").write_text(content)
+    result = satcle("embed", "in.csv", "-o", "out.csv", "--bundle", tiny_bundle.path, *options)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("satcle: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_embed_leaves_nothing_behind_where_the_disk_is_full(tiny_bundle, tmp_path):
+    source = many_rows(tmp_path / "in.csv", 20_000)
+    for target in ("out.csv", "out.parquet"):
+        run = subprocess.run(
+            [*SATCLE, "embed", source, "-o", tmp_path / target, "--bundle", tiny_bundle.path],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        )
+        assert run.returncode == 1
+        assert run.stderr.count("\n") == 1
+        assert "File too large" in run.stderr
+        assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_embed_shows_a_bar_and_leaves_nothing_behind_when_stopped(tiny_bundle, tmp_path, number):
+    source = many_rows(tmp_path / "in.csv", 300_000)
+    terminal, stderr = pty.openpty()
+    run = subprocess.Popen(
+        [*SATCLE, "embed", source, "-o", tmp_path / "out.csv", "--bundle", tiny_bundle.path],
+        env=environment(TERM="xterm"),
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+    )
+    os.close(stderr)
+    shown = b""
+    while b"embedding" not in shown:
+        shown += os.read(terminal, 1024)
+    run.send_signal(number)
+    while more := _read_until_closed(terminal):
+        shown += more
+    os.close(terminal)
+    stdout, _ = run.communicate()
+    assert run.returncode == 128 + signal.SIGINT
+    assert b"satcle: interrupted" in shown
+    assert b"Traceback" not in shown
+    assert stdout == b""
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def _read_until_closed(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1024)
+    except OSError:  # how Linux says that the other end of a terminal is closed
+        return b""
+
+
+# serve
+
+
+def test_serve_answers_until_it_is_told_to_stop(tiny_bundle):
+    run = subprocess.Popen(
+        [*SATCLE, "serve", "--port", "0", "--bundles", str(tiny_bundle.path)],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with run:
+        line = next(line for line in run.stderr if "running on" in line)
+        address = re.search(r"http://[\d.:]+", line).group()
+        served = httpx.post(f"{address}/v1/embeddings", json={"input": [2.35, 48.86]}).json()
+        run.send_signal(signal.SIGINT)
+        list(run.stderr)
+    assert len(served["data"][0]["embedding"]) == 8
+    assert run.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "message"),
+    [
+        (["--bundles", "nowhere"], {}, "no bundle 'nowhere'"),
+        ([], {"SATCLE_MAX_BATCH_POINTS": "none"}, "SATCLE_MAX_BATCH_POINTS 'none': "),
+    ],
+)
+def test_serve_says_what_is_wrong_in_one_line(satcle, monkeypatch, options, variables, message):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = satcle("serve", *options)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"satcle: {message}")
+    assert result.stderr.count("\n") == 1
+
+
+# bundle
+
+
+def test_bundle_ls(satcle, tiny_bundle, make_bundle, tmp_path):
+    make_bundle(tmp_path / "other", name="other", snap_resolution=None)
+    result = satcle("bundle", "ls", tiny_bundle.path, tmp_path)
+    header, *rows = [line.split() for line in result.stdout.splitlines()]
+    assert header == ["NAME", "VERSION", "DIMS", "L", "SNAP", "DIGEST", "PATH"]
+    assert rows[0] == ["tiny", "1.0.0", "8", "2", "10", tiny_bundle.card.digest[:12], str(tiny_bundle.path)]
+    assert rows[1][0] == "other"
+    assert rows[1][4] == "exact"
+
+
+def test_bundle_show(satcle, tiny_bundle):
+    summary = satcle("bundle", "show", tiny_bundle.path).stdout
+    assert summary.startswith("tiny 1.0.0: ")
+    assert tiny_bundle.card.digest in summary
+    card = satcle("bundle", "show", "--json", tiny_bundle.path).stdout
+    assert json.loads(card) == tiny_bundle.card.model_dump(mode="json")
+
+
+def test_bundle_verify(satcle, make_bundle, tmp_path):
+    bundle = make_bundle(tmp_path / "b")
+    assert satcle("bundle", "verify", bundle.path).stdout == f"ok {bundle.card.digest} {bundle.path}\n"
+    (bundle.path / "encoder.onnx").write_bytes(b"altered")
+    result = satcle("bundle", "verify", bundle.path)
+    assert result.exit_code == 1
+    assert "encoder.onnx has 7 bytes" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+# The trainer's commands come by entry points, and these come from a distribution made for the test.
+
+COMMANDS = """
+import typer
+data = typer.Typer(help="Data.")
+@data.command()
+def get(name: str) -> None:
+    typer.echo(f"got {name}")
+@data.command()
+def ls() -> None: ...
+def pretrain(config: str) -> None:
+    import a_library_that_is_not_there
+def broken() -> None:
+    import service.a_module_that_is_not_there
+"""
+
+
+@pytest.fixture
+def training(tmp_path, monkeypatch):
+    """Installs commands: two in a group, two alone, one whose module needs what is not there."""
+    package = tmp_path / "site"
+    (package / "training-1.dist-info").mkdir(parents=True)
+    (package / "training-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: training\nVersion: 1\n")
+    (package / "training-1.dist-info" / "entry_points.txt").write_text(
+        "[satcle.commands]\n"
+        + "".join(f"t-{name} = satcle_test_commands:{name}\n" for name in ("data", "pretrain", "broken"))
+        + "t-absent = a_library_that_is_not_there:command\n"
+    )
+    (package / "satcle_test_commands.py").write_text(COMMANDS)
+    monkeypatch.syspath_prepend(package)
+    yield
+    sys.modules.pop("satcle_test_commands", None)
+
+
+def test_help_lists_the_trainers_commands_without_loading_them(satcle, training):
+    shown = satcle("--help").stdout
+    assert all(name in shown for name in ("t-data", "t-pretrain", "t-absent"))
+    assert "satcle_test_commands" not in sys.modules
+
+
+def test_the_trainers_commands_run(satcle, training):
+    assert satcle("t-data", "get", "imagery").stdout == "got imagery\n"
+    assert "config" in satcle("t-pretrain", "--help").stdout.lower()
+
+
+@pytest.mark.parametrize("command", [("t-pretrain", "config.yaml"), ("t-absent",), ("t-absent", "--help")])
+def test_a_command_without_its_libraries_says_how_to_install_them(satcle, training, command):
+    result = satcle(*command)
+    assert result.exit_code == 1
+    assert result.stderr == f"satcle: satcle {command[0]} needs the training extra: pip install 'satcle[train]'\n"
+
+
+def test_a_module_of_ours_that_is_missing_is_a_bug_and_looks_like_one(satcle, training):
+    assert isinstance(satcle("t-broken").exception, ModuleNotFoundError)
