@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from time import perf_counter
 
 import numpy as np
 
 from service.bundle import LonLat
 from service.embedding.backends.base import Backend, Rows, embed_checked
+from service.embedding.timing import Stage, Timing
 from service.errors import BackendFailed, DeadlineExceeded, NotReady, Overloaded
 from service.metrics import Metrics
 
@@ -30,6 +32,8 @@ class _Job:
     rows: Rows
     answer: asyncio.Future[Rows]
     queued_at: float
+    timing: Timing
+    batched_at: float = 0.0
     batched: int = 0
     finished: int = 0
 
@@ -75,9 +79,10 @@ class Batcher:
     def __post_init__(self) -> None:
         self._threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix=f"satcle-{self.model}")
 
-    async def embed(self, lonlat: LonLat, deadline: float) -> Rows:
+    async def embed(self, lonlat: LonLat, deadline: float, timing: Timing | None = None) -> Rows:
         """The rows of `lonlat`, shape (n, embedding_dim), by `deadline` in the event loop's time.
 
+        `timing` is told when the call was queued, batched and embedded.
         Raises Overloaded, DeadlineExceeded, BackendFailed or NotReady. A caller that is cancelled
         leaves the queue at once and costs no compute beyond the batch already running.
         """
@@ -85,7 +90,7 @@ class Batcher:
             return np.empty((0, self.backend.embedding_dim), np.float32)
         if deadline <= asyncio.get_running_loop().time():
             raise self._too_late()
-        job = self._enqueue(lonlat)
+        job = self._enqueue(lonlat, timing or Timing())
         try:
             async with asyncio.timeout_at(deadline):
                 return await job.answer
@@ -104,7 +109,7 @@ class Batcher:
             self._fail(job, NotReady("the service is shutting down"))
         await asyncio.to_thread(self._threads.shutdown)
 
-    def _enqueue(self, lonlat: LonLat) -> _Job:
+    def _enqueue(self, lonlat: LonLat, timing: Timing) -> _Job:
         if self._closed:
             self.metrics.rejected.labels("draining").inc()
             raise NotReady("the service is shutting down")
@@ -116,7 +121,7 @@ class Batcher:
             )
         loop = asyncio.get_running_loop()
         rows = np.empty((len(lonlat), self.backend.embedding_dim), np.float32)
-        job = _Job(lonlat, rows, loop.create_future(), queued_at=loop.time())
+        job = _Job(lonlat, rows, loop.create_future(), perf_counter(), timing)
         self._queue.append(job)
         self._count_queued(job.waiting)
         loop.call_soon(self._dispatch)  # after every call that this turn of the loop brings
@@ -143,20 +148,22 @@ class Batcher:
         self.metrics.queue_points.inc(points)
 
     def _dispatch(self) -> None:
-        while self._queue and self._running < self.limits.threads and not self._closed:
+        while self._queue and self._running < self.limits.threads:
             batch = list(self._next_batch())
             running = asyncio.get_running_loop().run_in_executor(self._threads, self._run, batch)
             self._running += 1
             running.add_done_callback(partial(self._finish, batch))
 
     def _next_batch(self) -> Iterator[_Part]:
-        now = asyncio.get_running_loop().time()
+        now = perf_counter()
         room = self.limits.batch_points
         self.metrics.batch_points.observe(min(room, self.queued_points))
         while self._queue and room:
             job = self._queue.popleft()
             if job.batched == 0:
+                job.batched_at = now
                 self.metrics.queue_wait.observe(now - job.queued_at)
+                job.timing.stages.append(Stage("queue", job.queued_at, now))
             part = _Part(job, slice(job.batched, job.batched + min(room, job.waiting)))
             points = part.rows.stop - part.rows.start
             room -= points
@@ -190,6 +197,7 @@ class Batcher:
             if error is not None:
                 self._fail(job, error)
             elif job.finished == len(job.lonlat) and not job.answer.done():
+                job.timing.stages.append(Stage("inference", job.batched_at, perf_counter()))
                 job.answer.set_result(job.rows)
         self._dispatch()
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from time import perf_counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -16,6 +14,7 @@ from service.embedding.backends.base import Rows
 from service.embedding.batcher import Batcher
 from service.embedding.cache.base import Cache
 from service.embedding.cells import Cells, cells_of, centres_of
+from service.embedding.timing import Timing
 from service.metrics import Metrics
 
 P = ParamSpec("P")
@@ -23,21 +22,6 @@ T = TypeVar("T")
 
 INLINE_PLACES = 256
 """More places than this are turned into cells in a thread, so that the event loop goes on (about 2 µs a place)."""
-
-
-@dataclass
-class Timing:
-    """Seconds spent in each stage of one request, for Server-Timing."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
 
 
 @dataclass(frozen=True)
@@ -100,7 +84,7 @@ class Embedder:
 
     async def _compute(self, lonlat: LonLat, deadline: float, timing: Timing) -> Rows:
         with timing.stage("model"):
-            rows = await self.batcher.embed(lonlat, deadline)
+            rows = await self.batcher.embed(lonlat, deadline, timing)
         self.metrics.points.labels(self.card.name, "compute").inc(len(rows))
         return rows
 

@@ -27,9 +27,9 @@ class Model:
     backend: Backend
     embedder: Embedder
 
-    async def probe(self) -> None:
-        """A real inference on the real provider; raises BackendFailed."""
-        await asyncio.to_thread(embed_checked, self.backend, PROBE)
+    async def probe(self, points: int = 1) -> None:
+        """A real inference of so many places on the real provider; raises BackendFailed."""
+        await asyncio.to_thread(embed_checked, self.backend, LonLat(PROBE.degrees.repeat(points, axis=0)))
 
 
 class Models:

@@ -22,4 +22,6 @@ class FakeBackend:
     def embed(self, lonlat: LonLat) -> Rows:
         lon, lat = np.radians(lonlat.degrees).T
         xyz = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
-        return np.cos(xyz @ self._frequencies + self._phases).astype(np.float32)
+        angles = xyz @ self._frequencies
+        angles += self._phases
+        return np.cos(angles, out=angles).astype(np.float32)

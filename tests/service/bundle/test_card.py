@@ -1,0 +1,133 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from service.bundle import BundleCard, DataSource, HeadCard, Metric, Network, Parity, PositionalEncoding, SnapError
+from service.bundle.card import bundle_digest
+
+SOURCE = DataSource(name="a", credit="b", license="MIT")
+ANOTHER = {
+    "name": "other",
+    "version": "2",
+    "description": "another",
+    "license": "CC-BY-4.0",
+    "limits": "none",
+    "embedding_dim": 9,
+    "dimensions": (8,),
+    "normalization": "l2",
+    "encoder": "other.onnx",
+    "encoding": PositionalEncoding(variant="printed", legendre_polys=2),
+    "network": Network(hidden_dim=9, hidden_layers=1),
+    "snap_errors": (
+        SnapError(
+            resolution=7,
+            cosine_median=0,
+            cosine_p99=0,
+            cosine_max=0,
+            metres_median=0,
+            metres_p99=0,
+            metres_max=0,
+        ),
+    ),
+    "snap_resolution": None,
+    "parity": Parity(max_abs_error=0.0, points=2),
+    "metrics": (Metric(name="r2", value=0.5, on="held-out land"),),
+    "heads": (HeadCard(id="elevation", task="regression", file="elevation.onnx", source=SOURCE),),
+}
+FIXED = {"format", "dtype", "coordinate_order"}
+
+
+@pytest.fixture
+def card(tiny_bundle):
+    return tiny_bundle.card
+
+
+def altered(card, **fields):
+    return BundleCard.model_validate(card.model_dump() | fields)
+
+
+def test_a_card_survives_json(card):
+    assert BundleCard.model_validate_json(card.model_dump_json()) == card
+
+
+@given(value=st.floats(allow_nan=False, allow_infinity=False))
+def test_a_measured_figure_survives_json_to_the_last_bit(value):
+    metric = Metric(name="r2", value=value, on="test")
+    assert Metric.model_validate_json(metric.model_dump_json()).value.hex() == value.hex()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"dimensions": (4,)},
+        {"dimensions": ()},
+        {"dimensions": (0, 8)},
+        {"dimensions": (8, 9)},
+        {"embedding_dim": 0},
+        {"snap_resolution": 16},
+        {"snap_resolution": -1},
+        {"version": ""},
+        {"digest": "short"},
+        {"digest": "A" * 64},
+        {"format": 2},
+        {"dtype": "float64"},
+        {"coordinate_order": "lat,lon"},
+        {"surprise": 1},
+        {"parity": {"max_abs_error": float("nan"), "points": 1}},
+        {"encoding": {"variant": "exact", "legendre_polys": 101}},
+        {"encoding": {"variant": "exact", "legendre_polys": 2, "m0_scale": float("inf")}},
+    ],
+)
+def test_a_card_that_contradicts_itself_or_the_format_is_refused(card, fields):
+    with pytest.raises(ValidationError):
+        altered(card, **fields)
+
+
+@pytest.mark.parametrize("name", ["", "A", "../x", "a/b", ".hidden", "a b", "name\n", "é", "a" * 65])
+def test_a_name_that_could_not_be_a_folder_or_a_label_is_refused(card, name):
+    with pytest.raises(ValidationError):
+        altered(card, name=name)
+
+
+@pytest.mark.parametrize("name", ["a", "earth-l10", "0.v_2", "a" * 64])
+def test_plain_names_are_taken(card, name):
+    assert altered(card, name=name).name == name
+
+
+def test_a_card_cannot_be_changed(card):
+    with pytest.raises(ValidationError):
+        card.name = "other"
+
+
+def test_the_cases_of_the_digest_cover_every_field():
+    assert ANOTHER.keys() | FIXED | {"digest", "training"} == BundleCard.model_fields.keys()
+
+
+@pytest.mark.parametrize("field", ANOTHER)
+def test_the_digest_depends_on_every_field(card, field):
+    other = card.model_copy(update={field: ANOTHER[field]})
+    assert bundle_digest(other, {}) != bundle_digest(card, {})
+
+
+def test_the_digest_depends_on_the_training(card):
+    other = card.model_copy(update={"training": card.training.model_copy(update={"seed": 1})})
+    assert bundle_digest(other, {}) != bundle_digest(card, {})
+
+
+def test_the_digest_does_not_depend_on_itself_nor_on_the_order_of_files(card):
+    files = {"a": "0" * 64, "b": "1" * 64}
+    signed = card.model_copy(update={"digest": "f" * 64})
+    assert bundle_digest(signed, files) == bundle_digest(card, dict(reversed(files.items())))
+
+
+@pytest.mark.parametrize("files", [{}, {"a": "1" * 64}, {"b": "0" * 64}, {"a": "0" * 64, "b": "0" * 64}])
+def test_the_digest_depends_on_every_file_and_its_name(card, files):
+    assert bundle_digest(card, files) != bundle_digest(card, {"a": "0" * 64})
+
+
+def test_a_card_read_by_eye_says_where_its_data_came_from(card):
+    written = json.loads(card.model_dump_json())
+    assert written["training"]["sources"][0].keys() == {"name", "credit", "license", "url", "sha256"}
