@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+import torch
+
+from tests.golden import golden_arrays, published_tower
+from trainer.models.location_tower import LocationTower
+
+
+def test_shapes_and_dtype():
+    tower = LocationTower(legendre_polys=5, hidden_dim=32, hidden_layers=3, embedding_dim=7)
+    lonlat = torch.tensor([[116.4, 39.9], [2.35, 48.86]], dtype=torch.float64)
+    assert tower(lonlat).shape == (2, 7)
+    assert tower(lonlat).dtype == torch.float32
+    assert tower.double()(lonlat).dtype == torch.float64
+    assert len(tower.network.hidden) == 3
+
+
+@pytest.mark.parametrize("legendre_polys", [10, 40])
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 5e-6), (torch.float64, 1e-12)])
+def test_agrees_with_published_embeddings(legendre_polys, dtype, atol):
+    reference = golden_arrays(f"satclip_L{legendre_polys}.npz")
+    with torch.inference_mode():
+        embeddings = published_tower(legendre_polys).to(dtype)(torch.from_numpy(reference["lonlat"]))
+    np.testing.assert_allclose(embeddings, reference["emb_analytic_exact"], rtol=0, atol=atol)
+
+
+def test_a_checkpoint_holds_weights_only():
+    names = LocationTower(hidden_layers=1).state_dict().keys()
+    assert set(names) == {
+        f"network.{name}" for name in ("hidden.0.weight", "hidden.0.bias", "last.weight", "last.bias")
+    }
+
+
+def test_every_weight_learns():
+    tower = LocationTower(legendre_polys=3, hidden_dim=16, embedding_dim=4)
+    tower(torch.rand(8, 2, dtype=torch.float64)).square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in tower.parameters())

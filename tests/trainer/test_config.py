@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+import trainer
+from tests.synthetic_world import small_config, write_config
+from trainer.config import Config, read_config
+from trainer.errors import ConfigError
+
+CONFIGS = sorted((Path(trainer.__file__).parent / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_reads_is_named_as_its_file_and_opens_with_its_command(path):
+    assert read_config(path).name == path.stem
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith(("# make ", "# satcle "))
+
+
+def test_the_papers_choices_are_the_defaults():
+    given = small_config()
+    for section in ("location_tower", "refinement", "training"):
+        del given[section]
+    config = Config.model_validate(given)
+    assert (config.refinement.neighbours, config.refinement.sigma_deg, config.refinement.fusion_layers) == (5, 0.01, 2)
+    assert (config.refinement.negative_slope, config.refinement.normalise_rows) == (0.2, False)
+    assert (config.training.learning_rate, config.training.weight_decay) == (1e-4, 1e-2)
+    assert (config.training.batch_size, config.training.epochs) == (512, 500)
+    assert (config.training.temperature, config.training.max_logit_scale) == (0.07, 100)
+    assert (config.location_tower.w0_initial, config.location_tower.w0) == (30, 1)
+
+
+def change(keys: str, value: object) -> dict:
+    """The small config with one value, named by a dotted path, put in."""
+    config = small_config()
+    *folders, last = (int(key) if key.isdigit() else key for key in keys.split("."))
+    section = config
+    for key in folders:
+        section = section[key]
+    section[last] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        ("learning_rate", 1, "unknown key learning_rate"),
+        ("training.learning_rte", 1, r"unknown key training\.learning_rte; remove it or correct its spelling"),
+        ("data.sources.1.band", ["x"], r"unknown key data\.sources\.1\.band"),
+        ("training.epochs", 0, r"training\.epochs: "),
+        ("training.learning_rate", float("nan"), r"training\.learning_rate: "),
+        ("training.accelerator", "tpu", r"training\.accelerator: "),
+        ("data.points.land", "sea", "points.land names no source: sea"),
+        ("data.points.min_lat", 90, "min_lat must be below max_lat"),
+        ("data.sources.0.name", "greenness", "two sources share a name"),
+        ("data.sources.0.bands", ["green", "y", "z"], "two bands share a name"),
+        ("data.sources.0.package", "both==1", "give either a path or a package"),
+        ("data.sources.0.path", None, "give either a path or a package"),
+        ("data.sources.0.member", "a.tif", "package and member go together"),
+        ("data.sources.0.bounds", [10, 0, -10, 5], "bounds are west, south, east, north"),
+        ("card.probe_bands", ["green", "red"], "card.probe_bands names no band of data.sources: red"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path, keys, value, message):
+    path = write_config(tmp_path / "mistaken.yaml", change(keys, value))
+    with pytest.raises(ConfigError, match=message) as error:
+        read_config(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "\ta: 1"])
+def test_what_is_not_a_config_is_one_line_too(tmp_path, text):
+    (tmp_path / "broken.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"broken\.yaml") as error:
+        read_config(tmp_path / "broken.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_an_absent_config_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.yaml cannot be read: No such file or directory"):
+        read_config(tmp_path / "absent.yaml")
+
+
+def test_the_digest_is_of_the_meaning_not_of_the_file(tmp_path):
+    config = small_config()
+    shuffled = dict(reversed(config.items()))
+    explicit = {**config, "training": {**config["training"], "temperature": 0.07}}
+    digests = {read_config(write_config(tmp_path / "c.yaml", each)).digest for each in (config, shuffled, explicit)}
+    assert len(digests) == 1
+    assert Config.model_validate(change("training.seed", 1)).digest not in digests
+
+
+def test_a_config_survives_its_own_dump():
+    config = Config.model_validate(small_config())
+    assert Config.model_validate(yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))) == config
+
+
+def test_a_config_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Config.model_validate(small_config()).training.seed = 3

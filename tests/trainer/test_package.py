@@ -1,0 +1,44 @@
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from service.bundle import BundleExists, read_bundle
+from tests.synthetic_world import small_config
+from trainer.checkpoint import read_checkpoint
+from trainer.config import Config
+from trainer.package import package
+
+
+def test_the_bundle_reads_back_and_its_card_says_what_was_asked(small_bundle):
+    card = read_bundle(small_bundle.path).card
+    config = Config.model_validate(small_config())
+    assert (card.name, card.version, card.license, card.limits) == ("small", "1", "MIT", "It is made up.")
+    assert (card.embedding_dim, card.dimensions, card.encoding.legendre_polys) == (16, (16,), 5)
+    assert (card.network.hidden_dim, card.network.hidden_layers) == (32, 2)
+    assert (card.training.samples, card.training.seed) == (360, 0)
+    assert card.training.config_digest == config.digest
+    assert card.training.fusion_served is False
+    assert [source.credit for source in card.training.sources] == ["made up", "made up"]
+    assert "retrieval top-1" in [metric.name for metric in card.metrics]
+    assert {error.resolution for error in card.snap_errors} >= set(range(7, 16))
+
+
+def test_the_encoder_in_the_bundle_is_the_trained_tower(small_bundle, small_run):
+    encoder = small_bundle.read(small_bundle.card.encoder)
+    session = onnxruntime.InferenceSession(encoder, providers=["CPUExecutionProvider"])
+    lonlat = np.array([[0.0, 0.0], [180.0, 45.0], [12.5, -90.0]])
+    served = session.run(None, {session.get_inputs()[0].name: lonlat})[0]
+    with torch.no_grad():
+        trained = read_checkpoint(small_run / "best.ckpt").location_tower()(torch.from_numpy(lonlat))
+    np.testing.assert_allclose(served, trained, atol=1e-4)
+
+
+def test_a_bundle_is_not_overwritten_unasked(small_run, tmp_path, quick_export):
+    best, out = small_run / "best.ckpt", tmp_path / "bundle"
+    package(best, out, name="first")
+    with pytest.raises(BundleExists):
+        package(best, out, name="second")
+    assert read_bundle(out).card.name == "first"
+    package(best, out, name="second", overwrite=True)
+    assert read_bundle(out).card.name == "second"

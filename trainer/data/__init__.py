@@ -1,0 +1,1 @@
+"""Imagery as training data: rasters, places and the tiles around them."""

@@ -1,0 +1,30 @@
+"""What can go wrong in the trainer that its user can put right.
+
+TrainerError
+├── ConfigError       a config that does not parse, or asks for what cannot be
+├── ImageryError      a source that is missing, altered or not as its config describes it
+├── CheckpointError   a checkpoint that is missing, unreadable, or of another config
+└── RunError          a run folder that is in the way
+"""
+
+from __future__ import annotations
+
+
+class TrainerError(Exception):
+    """Base of the trainer's errors; the message is one line that names the thing and the fix."""
+
+
+class ConfigError(TrainerError):
+    pass
+
+
+class ImageryError(TrainerError):
+    pass
+
+
+class CheckpointError(TrainerError):
+    pass
+
+
+class RunError(TrainerError):
+    pass

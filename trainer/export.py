@@ -1,0 +1,99 @@
+"""Export: a trained location tower to ONNX bytes, checked against the tower, its snapping measured."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from service.bundle import Parity, SnapError
+from trainer.encoder_graph import INPUT, OUTPUT, encoder_graph
+from trainer.errors import TrainerError
+from trainer.models.location_tower import LocationTower
+from trainer.snap import coarsest_resolution, measure_snap_errors, uniform_on_sphere
+
+MAX_PARITY_ERROR = 2e-5
+"""Largest absolute difference allowed between an embedding of the graph and of the float64 tower."""
+
+PARITY_PLACES = 4096
+CHUNK = 2048
+
+Floats = NDArray[np.float64]
+
+
+class ExportError(TrainerError):
+    """The exported graph is not the tower; the message says by how much, where, and the limit."""
+
+
+@dataclass(frozen=True)
+class ExportedEncoder:
+    """An encoder ready for a bundle: the ONNX file, how faithful it is, and what snapping to H3 cells costs."""
+
+    onnx: bytes
+    parity: Parity
+    snap_errors: tuple[SnapError, ...]
+    snap_resolution: int | None
+
+
+def export_encoder(tower: LocationTower) -> ExportedEncoder:
+    """Build the graph of `tower`, check its parity, measure snapping. `tower` is left as it was.
+
+    Raises ExportError where any value is not finite or further than MAX_PARITY_ERROR from the tower's.
+    """
+    exact = copy.deepcopy(tower).cpu().double().eval()
+    graph = encoder_graph(exact).SerializeToString()
+    parity = check_parity(graph, exact)
+    snap_errors = measure_snap_errors(lambda lonlat: embed_exactly(exact, lonlat))
+    return ExportedEncoder(graph, parity, snap_errors, coarsest_resolution(snap_errors))
+
+
+def check_parity(graph: bytes, exact: LocationTower) -> Parity:
+    """The largest absolute difference between `graph` in onnxruntime and the float64 tower over `parity_places`.
+
+    Raises ExportError above MAX_PARITY_ERROR or where either is not finite.
+    """
+    lonlat = parity_places()
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(embed_with_graph(graph, lonlat) - embed_exactly(exact, lonlat)).max(axis=1)
+    worst = int(np.argmax(np.where(np.isfinite(difference), difference, np.inf)))
+    if not difference[worst] <= MAX_PARITY_ERROR:
+        lon, lat = lonlat[worst]
+        raise ExportError(
+            f"the exported graph differs from the tower by {difference[worst]:.3g} at lon {lon:.6f}, lat {lat:.6f}; "
+            f"the limit is {MAX_PARITY_ERROR:g}"
+        )
+    return Parity(max_abs_error=float(difference[worst]), points=len(lonlat))
+
+
+def parity_places() -> Floats:
+    """Random places, the poles, the antimeridian and places near both, as (n, 2) lon and lat in degrees."""
+    tiny = np.array([0.0, 1e-9, 1e-6, 1e-3, 0.1, 1.0])
+    lons = np.linspace(-180, 180, 25)
+    near_antimeridian = np.concatenate([-180 + tiny, 180 - tiny])
+    near_poles = np.concatenate([-90 + tiny, 90 - tiny])
+    edges = [_grid(lons, near_poles), _grid(near_antimeridian, np.linspace(-90, 90, 37))]
+    return np.concatenate([uniform_on_sphere(PARITY_PLACES, seed=0), *edges])
+
+
+def embed_exactly(exact: LocationTower, lonlat: Floats) -> Floats:
+    """Float64 embeddings of the float64 tower, (n, embedding_dim)."""
+    with torch.inference_mode():
+        chunks = [exact(chunk).numpy() for chunk in torch.split(torch.from_numpy(lonlat), CHUNK)]
+    return np.concatenate(chunks)
+
+
+def embed_with_graph(graph: bytes, lonlat: Floats) -> NDArray[np.float32]:
+    """Float32 embeddings by onnxruntime on the CPU, (n, embedding_dim)."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    chunks = [session.run([OUTPUT], {INPUT: lonlat[i : i + CHUNK]})[0] for i in range(0, len(lonlat), CHUNK)]
+    return np.concatenate(chunks)
+
+
+def _grid(lons: Floats, lats: Floats) -> Floats:
+    return np.stack(np.meshgrid(lons, lats), axis=-1).reshape(-1, 2)

@@ -1,0 +1,1 @@
+"""What is trained: towers from places and from images to one embedding space."""

@@ -1,0 +1,1 @@
+"""The refinements of SatCLE: what makes the embedding continuous."""

@@ -1,0 +1,83 @@
+"""The folder of a run: what was asked for, what it ran on, what came out."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+from service.bundle import Metric
+from trainer.checkpoint import read_checkpoint
+from trainer.config import Config
+from trainer.errors import RunError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """config.yaml, environment.json, best.ckpt, last.ckpt, TensorBoard's events, and at the end metrics.json."""
+
+    path: Path
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.ckpt"
+
+    @property
+    def finished(self) -> bool:
+        return self._metrics.exists() and self.best.exists()
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    def check_free_for(self, config: Config, *, resume: bool) -> None:
+        """Raises RunError where another run is here, or this one and `resume` was not asked for."""
+        if not self.last.exists():
+            return
+        if not resume:
+            raise RunError(f"{self.path} holds a run; go on with --resume, or choose another folder with --runs")
+        if read_checkpoint(self.last).config.digest != config.digest:
+            raise RunError(f"{self.path} holds a run of another config; choose another folder with --runs")
+
+    def describe(self, config: Config) -> None:
+        """Write down the config, and what it runs on."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        (self.path / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+
+    def finish(self, metrics: Iterable[Metric]) -> None:
+        """Write what was measured: the mark of a finished run."""
+        staged = self._metrics.with_suffix(".part")
+        staged.write_text(json.dumps([metric.model_dump() for metric in metrics], indent=2) + "\n")
+        staged.replace(self._metrics)
+
+
+def environment() -> dict[str, str | None]:
+    """Versions, machine and git revision (None outside a repository)."""
+    packages = ("torch", "lightning", "numpy", "rasterio")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: version(name) for name in packages},
+        "git": git_revision(),
+    }
+
+
+def git_revision() -> str | None:
+    """The revision of the source that runs, with -dirty where it was changed; None outside a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
