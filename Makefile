@@ -37,5 +37,5 @@ bench: .venv/.all
 
 train: .venv/.all
 	$(BIN)/satcle data get trainer/configs/earth-l10.yaml
-	$(BIN)/satcle pretrain trainer/configs/earth-l10.yaml
+	$(BIN)/satcle pretrain trainer/configs/earth-l10.yaml --resume
 	$(BIN)/satcle export runs/earth-l10/best.ckpt --out service/bundles/earth-l10 --overwrite

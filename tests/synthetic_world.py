@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pytest
 import rasterio
 import torch
 import yaml
@@ -19,9 +15,11 @@ from trainer.config import read_config
 from trainer.data.imagery import GLOBE
 from trainer.data.mosaic import Raster
 from trainer.package import package
-from trainer.snap import measure_snap_errors
 from trainer.sphere import unit_vectors
 from trainer.training import pretrain
+
+FEW_PLACES = 50
+"""Snapping measured at so many places is no measurement, but quick."""
 
 
 def grid(rows: int) -> torch.Tensor:
@@ -99,13 +97,4 @@ def train_small_bundle(folder: Path) -> Bundle:
     imagery = write_world(folder / "imagery")
     config = read_config(write_config(folder / "small.yaml", small_config()))
     best = pretrain(config, imagery, folder / "runs")
-    with few_snap_places():
-        return package(best, folder / "bundles" / config.name)
-
-
-@contextmanager
-def few_snap_places() -> Iterator[None]:
-    """Exports measure snapping at fifty places rather than thousands."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("trainer.export.measure_snap_errors", partial(measure_snap_errors, places=50))
-        yield
+    return package(best, folder / "bundles" / config.name, snap_places=FEW_PLACES)

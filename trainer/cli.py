@@ -85,16 +85,13 @@ def export(
     out: Annotated[Path, typer.Option(help="The bundle's folder.")],
     name: Annotated[str | None, typer.Option(help="The bundle's name; the config's by default.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is there.")] = False,
+    snap_places: Annotated[int, typer.Option(min=1, help="Places at which snap errors are measured.")] = 20_000,
 ) -> None:
     """Turn a checkpoint into a bundle, checked for parity, its snap errors measured."""
     with _one_line_errors():
-        from trainer.export import ExportError
         from trainer.package import package
 
-        try:
-            bundle = package(checkpoint, out, name=name, overwrite=overwrite)
-        except ExportError as error:
-            raise TrainerError(str(error)) from error
+        bundle = package(checkpoint, out, name=name, overwrite=overwrite, snap_places=snap_places)
         card = bundle.card
         parity, snapping = f"parity {card.parity.max_abs_error:.1e}", f"snap resolution {card.snap_resolution}"
         line = f"{bundle.path}: {card.name} {card.version}, {parity}, {snapping}, digest {card.digest[:12]}"

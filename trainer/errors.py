@@ -4,7 +4,8 @@ TrainerError
 ├── ConfigError       a config that does not parse, or asks for what cannot be
 ├── ImageryError      a source that is missing, altered or not as its config describes it
 ├── CheckpointError   a checkpoint that is missing, unreadable, or of another config
-└── RunError          a run folder that is in the way
+├── RunError          a run folder that is in the way
+└── ExportError       an exported graph that is not the tower (trainer.export)
 """
 
 from __future__ import annotations

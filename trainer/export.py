@@ -14,7 +14,7 @@ from service.bundle import Parity, SnapError
 from trainer.encoder_graph import INPUT, OUTPUT, encoder_graph
 from trainer.errors import TrainerError
 from trainer.models.location_tower import LocationTower
-from trainer.snap import coarsest_resolution, measure_snap_errors, uniform_on_sphere
+from trainer.snap import PLACES, coarsest_resolution, measure_snap_errors, uniform_on_sphere
 
 MAX_PARITY_ERROR = 2e-5
 """Largest absolute difference allowed between an embedding of the graph and of the float64 tower."""
@@ -39,15 +39,15 @@ class ExportedEncoder:
     snap_resolution: int | None
 
 
-def export_encoder(tower: LocationTower) -> ExportedEncoder:
-    """Build the graph of `tower`, check its parity, measure snapping. `tower` is left as it was.
+def export_encoder(tower: LocationTower, snap_places: int = PLACES) -> ExportedEncoder:
+    """Build the graph of `tower`, check its parity, measure snapping at `snap_places`. `tower` is left as it was.
 
     Raises ExportError where any value is not finite or further than MAX_PARITY_ERROR from the tower's.
     """
     exact = copy.deepcopy(tower).cpu().double().eval()
     graph = encoder_graph(exact).SerializeToString()
     parity = check_parity(graph, exact)
-    snap_errors = measure_snap_errors(lambda lonlat: embed_exactly(exact, lonlat))
+    snap_errors = measure_snap_errors(lambda lonlat: embed_exactly(exact, lonlat), snap_places)
     return ExportedEncoder(graph, parity, snap_errors, coarsest_resolution(snap_errors))
 
 

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from service.bundle import (
     UNSIGNED,
     Bundle,
     BundleCard,
-    BundleExists,
     Network,
     PositionalEncoding,
     Training,
+    check_target,
     write_bundle,
 )
 from trainer.checkpoint import Checkpoint, read_checkpoint
-from trainer.export import ExportedEncoder, export_encoder
+from trainer.evaluation.figures import land_mask, principal_components_png
+from trainer.export import ExportedEncoder, embed_exactly, export_encoder
+from trainer.snap import PLACES
 
 ENCODER = "encoder.onnx"
+PREVIEW = "preview.png"
 
 
-def package(checkpoint_path: Path, out: Path, *, name: str | None = None, overwrite: bool = False) -> Bundle:
+def package(
+    checkpoint_path: Path, out: Path, *, name: str | None = None, overwrite: bool = False, snap_places: int = PLACES
+) -> Bundle:
     """Export a checkpoint's location tower and write it as the bundle `out`, named as its config unless `name`.
+
+    Snap errors are measured at `snap_places`; the preview shows the world in the first three principal components.
 
     Raises CheckpointError, ExportError or BundleExists.
     """
-    if out.exists() and not overwrite:  # known now rather than after the export
-        raise BundleExists(f"{out} exists; choose another folder or ask to overwrite it")
+    check_target(out, overwrite=overwrite)  # known now rather than after the export
     checkpoint = read_checkpoint(checkpoint_path)
-    exported = export_encoder(checkpoint.location_tower())
+    tower = checkpoint.location_tower()
+    exported = export_encoder(tower, snap_places)
+    preview = principal_components_png(partial(embed_exactly, tower.double().eval()), land_mask())
     card = describe(checkpoint, exported, name or checkpoint.config.name)
-    return write_bundle(out, card, {ENCODER: exported.onnx}, overwrite=overwrite)
+    return write_bundle(out, card, {ENCODER: exported.onnx, PREVIEW: preview}, overwrite=overwrite)
 
 
 def describe(checkpoint: Checkpoint, exported: ExportedEncoder, name: str) -> BundleCard:

@@ -52,6 +52,13 @@ class RowBatches:
         return iter(self.batches)
 
 
+class FinalStopping(EarlyStopping):
+    """Early stopping that stays stopped: a run resumed after it had stopped trains no further."""
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience
+
+
 class ContrastiveTraining(lightning.LightningModule):
     """Fits a TwoTower to kept tiles."""
 
@@ -150,7 +157,7 @@ def pretrain(config: Config, imagery: Path, runs: Path, *, resume: bool = False)
 def fit(module: ContrastiveTraining, run: RunFolder) -> None:
     """Train to the end, from `run.last` where it is there. Raises RunError where no epoch had a finite loss."""
     training = module.config.training
-    best, stopping = _keep(run.best, VALIDATION_LOSS), EarlyStopping(VALIDATION_LOSS, patience=training.patience)
+    best, stopping = _keep(run.best, VALIDATION_LOSS), FinalStopping(VALIDATION_LOSS, patience=training.patience)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer = lightning.Trainer(
         max_epochs=training.epochs,

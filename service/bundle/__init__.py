@@ -22,7 +22,7 @@ from service.bundle.errors import (
     CoordinateError,
     CoordinateProblem,
 )
-from service.bundle.store import Bundle, find_bundles, read_bundle, write_bundle
+from service.bundle.store import Bundle, check_target, find_bundles, read_bundle, write_bundle
 
 __all__ = [
     "UNSIGNED",
@@ -44,6 +44,7 @@ __all__ = [
     "PositionalEncoding",
     "SnapError",
     "Training",
+    "check_target",
     "find_bundles",
     "read_bundle",
     "write_bundle",

@@ -61,10 +61,7 @@ def write_bundle(path: Path, card: BundleCard, files: Mapping[str, bytes], *, ov
     Raises BundleExists unless `overwrite`, which replaces a bundle or an empty folder and nothing else;
     ValueError where a name in `files` is not one that a bundle can hold.
     """
-    if path.exists() and not overwrite:
-        raise BundleExists(f"{path} exists; choose another folder or ask to overwrite it")
-    if path.exists() and not _may_be_lost(path):
-        raise BundleExists(f"{path} is no bundle, and overwriting would lose what it holds; choose another folder")
+    check_target(path, overwrite=overwrite)
     if CARD in files:
         raise ValueError(f"{CARD} is written from the card: leave it out of the files")
     entries = {name: FileEntry.of(content) for name, content in files.items()}
@@ -84,6 +81,14 @@ def write_bundle(path: Path, card: BundleCard, files: Mapping[str, bytes], *, ov
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return replace(staged, path=path)
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raise BundleExists where `write_bundle` would: worth asking before the work that makes a bundle."""
+    if path.exists() and not overwrite:
+        raise BundleExists(f"{path} exists; choose another folder or ask to overwrite it")
+    if path.exists() and not _may_be_lost(path):
+        raise BundleExists(f"{path} is no bundle, and overwriting would lose what it holds; choose another folder")
 
 
 def find_bundles(folders: Iterable[Path]) -> list[Path]:

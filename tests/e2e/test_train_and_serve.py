@@ -12,7 +12,7 @@ from service.app import create_app
 from service.bundle import Bundle, LonLat, read_bundle
 from service.embedding.cells import cells_of, centres_of
 from service.settings import Settings
-from tests.synthetic_world import small_config, write_world
+from tests.synthetic_world import FEW_PLACES, small_config, write_world
 from trainer.checkpoint import read_checkpoint
 from trainer.config import Config
 from trainer.export import embed_exactly
@@ -31,7 +31,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(checkpoint: Path) -> Bundle:
-    package(checkpoint, checkpoint.parent / "bundle")
+    package(checkpoint, checkpoint.parent / "bundle", snap_places=FEW_PLACES)
     return read_bundle(checkpoint.parent / "bundle")
 
 

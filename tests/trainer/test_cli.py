@@ -34,12 +34,12 @@ def test_the_commands_come_without_anything_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_from_imagery_to_bundle(place, quick_export):
+def test_from_imagery_to_bundle(place):
     trained = run("pretrain", place / "small.yaml", "--imagery", place / "imagery", "--runs", place / "runs")
     assert trained.exit_code == 0, trained.output
     best = place / "runs" / "small" / "best.ckpt"
     assert trained.stdout.splitlines()[-1] == str(best)
-    exported = run("export", best, "--out", place / "bundle", "--name", "other")
+    exported = run("export", best, "--out", place / "bundle", "--name", "other", "--snap-places", 50)
     assert exported.exit_code == 0, exported.output
     assert read_bundle(place / "bundle").card.name == "other"
     again = run("export", best, "--out", place / "bundle")

@@ -18,7 +18,7 @@ def small_tower() -> LocationTower:
 def test_exports_what_it_measured():
     tower = small_tower()
     before = copy.deepcopy(tower.state_dict())
-    exported = export_encoder(tower)
+    exported = export_encoder(tower, snap_places=500)
     assert 0 < exported.parity.max_abs_error < 5e-6
     assert exported.parity.points >= 4096
     assert [error.resolution for error in exported.snap_errors] == list(range(7, 16))

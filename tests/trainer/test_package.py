@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from service.bundle import BundleExists, read_bundle
-from tests.synthetic_world import small_config
+from tests.synthetic_world import FEW_PLACES, small_config
 from trainer.checkpoint import read_checkpoint
 from trainer.config import Config
 from trainer.package import package
@@ -34,11 +34,11 @@ def test_the_encoder_in_the_bundle_is_the_trained_tower(small_bundle, small_run)
     np.testing.assert_allclose(served, trained, atol=1e-4)
 
 
-def test_a_bundle_is_not_overwritten_unasked(small_run, tmp_path, quick_export):
+def test_a_bundle_is_not_overwritten_unasked(small_run, tmp_path):
     best, out = small_run / "best.ckpt", tmp_path / "bundle"
-    package(best, out, name="first")
+    package(best, out, name="first", snap_places=FEW_PLACES)
     with pytest.raises(BundleExists):
         package(best, out, name="second")
     assert read_bundle(out).card.name == "first"
-    package(best, out, name="second", overwrite=True)
+    package(best, out, name="second", overwrite=True, snap_places=FEW_PLACES)
     assert read_bundle(out).card.name == "second"

@@ -143,6 +143,16 @@ def test_early_stopping_keeps_the_best_epoch(imagery, tmp_path):
     assert epochs == read_checkpoint(best).description.epochs + 2 < 40
 
 
+def test_a_run_that_stopped_early_stays_stopped(imagery, tmp_path):
+    asked, run = config(learning_rate=3.0, epochs=40, patience=2), RunFolder(tmp_path)
+    fit(module(imagery, asked), run)
+    before = read_checkpoint(run.last)
+    fit(module(imagery, asked), run)
+    after = read_checkpoint(run.last)
+    assert before.description == after.description
+    assert same(before.model_state, after.model_state)
+
+
 def test_without_neighbours_it_is_satclip(imagery, tmp_path):
     asked = Config.model_validate({**small_config(), "refinement": {"neighbours": 0}})
     state = read_checkpoint(pretrain(asked, imagery, tmp_path)).model_state

@@ -98,9 +98,7 @@ def read_raster(source: Source, imagery: Path) -> Raster:
     except RasterioIOError as error:
         raise ImageryError(f"source {source.name}: {path} is not a raster that can be read: {error}") from error
     if len(pixels) != len(source.bands):
-        raise ImageryError(
-            f"source {source.name}: {path} has {len(pixels)} bands, the config {len(source.bands)}"
-        )
+        raise ImageryError(f"source {source.name}: {path} has {len(pixels)} bands, the config {len(source.bands)}")
     values = torch.from_numpy(_valid_or_nan(pixels, source, nodata)).permute(1, 2, 0).contiguous()
     return Raster(values, bounds)
 
