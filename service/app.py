@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 
 from service.api import embeddings, health, models
-from service.api.middleware import Observed
+from service.api.middleware import LastResort, Observed
 from service.api.problems import on_http_exception, on_service_error
 from service.api.reading import Limits
+from service.api.security import ApiKeys, KeyRequired
 from service.embedding.backends.base import Backend
 from service.embedding.models import load_models
-from service.errors import ServiceError
+from service.errors import InvalidSetting, ServiceError
 from service.metrics import Metrics
 from service.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig
+
+    from service.tracing import Traces
+
+App = FastAPI
+"""What `create_app` makes, for those who know no HTTP."""
+EXPOSED_HEADERS = ("X-Embedding-Shape", "X-Embedding-Dtype", "X-Request-Id", "Server-Timing", "Retry-After")
+"""What a page of another origin may read of an answer, besides what CORS always lets it read."""
+
+UNTRACED_BY_FASTAPI: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""Its own spans and logs would hold query strings and messages of exceptions; `Traces` and `Metrics` do not."""
 
 
 def create_app(settings: Settings | None = None, backend: Backend | None = None) -> FastAPI:
@@ -32,18 +49,21 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     settings = settings or read_settings()
     metrics = Metrics()
     metrics.build_info.labels(version("satcle"), platform.python_version()).set(1)
+    keys = ApiKeys(settings.api_keys_file) if settings.api_keys_file else None
     app = FastAPI(
         title="satcle",
         version=version("satcle"),
         description="Turns any place on Earth into a vector that knows what the place is like.",
         lifespan=_lifespan,
+        telemetry=UNTRACED_BY_FASTAPI,
     )
     app.state.phase = "loading"
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.limits = Limits(settings.max_body_bytes, settings.max_points_per_request, settings.deadline_ms)
     app.state.models = load_models(settings, metrics, backend)
-    app.add_middleware(Observed, metrics=metrics)
+    app.state.traces = _traces(settings)
+    _surround(app, keys)
     app.add_exception_handler(ServiceError, on_service_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     for router in (embeddings.router, models.router, health.router):
@@ -52,11 +72,46 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     return app
 
 
+def _surround(app: FastAPI, keys: ApiKeys | None) -> None:
+    """Middleware, innermost first: a page of another origin may read every answer, 401 and 500 included."""
+    settings: Settings = app.state.settings
+    if keys:
+        app.add_middleware(KeyRequired, keys=keys)
+    app.add_middleware(LastResort)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            expose_headers=EXPOSED_HEADERS,
+        )
+    observed = {"traces": app.state.traces, "log_coordinates": settings.log_coordinates}
+    app.add_middleware(Observed, metrics=app.state.metrics, **observed)
+
+
+def _traces(settings: Settings) -> Traces | None:
+    if settings.otel_exporter_otlp_endpoint is None:
+        return None
+    try:
+        from service.tracing import Traces
+    except ModuleNotFoundError as error:
+        raise InvalidSetting(
+            f"SATCLE_OTEL_EXPORTER_OTLP_ENDPOINT needs the otel extra ({error}): pip install 'satcle[otel]'"
+        ) from None
+    return Traces(settings.otel_exporter_otlp_endpoint, version("satcle"))
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    for model in app.state.models.by_name.values():
-        await model.probe()
-    app.state.phase = "ready"
+    state = app.state
+    for model in state.models.by_name.values():
+        for points in (1, state.settings.max_batch_points):
+            await model.probe(points)
+    if state.phase == "loading":  # and was not told to stop meanwhile
+        state.phase = "ready"
     yield
-    app.state.phase = "draining"
-    await app.state.models.close()
+    state.phase = "draining"
+    await state.models.close()
+    if state.traces:
+        await asyncio.to_thread(state.traces.close)

@@ -101,17 +101,15 @@ def serve(
     bundles: Annotated[
         str | None, typer.Option(help="Bundles to serve: paths or names, with commas; the first is the default.")
     ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that serve, each with its own models and cache.", min=1)] = 1,
 ) -> None:
     """Serve embeddings over HTTP. Everything else is set by the SATCLE_* environment."""
-    import uvicorn
-
-    from service import logs
-    from service.app import create_app
+    from service import logs, serving
     from service.settings import read_settings
 
     settings = read_settings() if bundles is None else read_settings(bundles=bundles)
-    logs.configure(settings.log_format)
-    uvicorn.run(create_app(settings), host=host, port=port, log_config=None, access_log=False)
+    logs.configure(settings.log_format, exception_messages=settings.log_coordinates)
+    serving.serve(settings, host, port, workers)
 
 
 @app.command()

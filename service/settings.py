@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.bundles import DEFAULT
@@ -15,7 +17,7 @@ from service.errors import InvalidSetting
 class Settings(BaseSettings):
     """Every knob of the service, as shown by `/info`. Lists are written with commas."""
 
-    model_config = SettingsConfigDict(env_prefix="SATCLE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="SATCLE_", env_ignore_empty=True, frozen=True, extra="forbid")
 
     bundles: Annotated[tuple[str, ...], NoDecode] = Field(default=(DEFAULT,), min_length=1)
     """Folders of bundles, or names of shipped ones; the first is the default model."""
@@ -29,13 +31,38 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(default=30_000, ge=1)
     worker_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     cache_memory_mb: int = Field(default=64, ge=0)
-    """Memory for cached rows; 0 turns the cache off."""
+    """Memory for cached rows of each process; 0: none."""
+    redis_url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://.")
+    """A Redis that keeps rows for every process; None: none."""
+    redis_timeout_ms: int = Field(default=50, ge=1, le=1000)
+    """How long one command may take before its rows count as missed."""
+    redis_retry_s: float = Field(default=5, gt=0, le=3600, allow_inf_nan=False)
+    """How long Redis is left alone after it failed several times in a row."""
+    cache_ttl_s: int | None = Field(default=None, ge=1)
+    """Rows in Redis that are older are not read any more; None: a row is good as long as its bundle."""
     log_format: Literal["json", "console"] = "console"
+    log_coordinates: bool = False
+    """Whether the line of a request names its first places; else no log holds a coordinate."""
+    api_keys_file: Path | None = None
+    """A key a line; blank lines and lines that begin with # are passed over. None: no key is needed."""
+    cors_origins: Annotated[tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^/]+)$")], ...], NoDecode] = ()
+    """Origins whose pages may call the service, or `*` for all."""
+    drain_seconds: float = Field(default=0, ge=0, le=3600, allow_inf_nan=False)
+    """How long to go on serving, unready, after the first signal to stop, so that callers can be led elsewhere."""
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None, pattern="^https?://."
+    )
+    """Where traces go, as the standard variable of the same name says; None: there are none."""
 
-    @field_validator("bundles", mode="before")
+    @field_validator("bundles", "cors_origins", mode="before")
     @classmethod
     def _split_on_commas(cls, value: Any) -> Any:  # noqa: ANN401 - what pydantic hands a "before" validator
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_serializer("redis_url", "otel_exporter_otlp_endpoint")
+    def _without_secrets(self, url: str | None) -> str | None:
+        """Without what goes before the host, and without the query, where redis-py takes a password too."""
+        return url and re.sub(r"(?<=://).*@", "***@", url).partition("?")[0]
 
     @model_validator(mode="after")
     def _a_request_fits_the_queue(self) -> Settings:
@@ -54,5 +81,5 @@ def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting, 
     except ValidationError as error:
         first = error.errors()[0]
         name = f"SATCLE_{first['loc'][0]}".upper() if first["loc"] else "the settings"
-        given = f" {first['input']!r}" if first["loc"] else ""
+        given = " " + re.sub(r"(?<=').*@", "***@", repr(first["input"])) if first["loc"] else ""  # no credentials
         raise InvalidSetting(f"{name}{given}: {first['msg'].removeprefix('Value error, ')}") from None

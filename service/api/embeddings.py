@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from functools import partial
 from typing import cast
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.concurrency import iterate_in_threadpool
+from starlette.responses import Response
 
 from service.api import schemas
-from service.api.formats import ARROW_STREAM, ENCODERS, JSON, OCTET_STREAM, Answer, media_type_for
+from service.api.formats import ARROW_STREAM, ENCODERS, JSON, OCTET_STREAM, Answer, Buffer, media_type_for
 from service.api.reading import Limits, deadline_of, read_places, unless_client_leaves
 from service.api.schemas import EmbeddingOptions
+from service.api.sending import Pieces, sliced
 from service.bundle import BundleCard
-from service.embedding.embedder import Embedded, Timing
+from service.embedding.embedder import Embedded
 from service.embedding.models import Models
 from service.embedding.rows import shape_rows
+from service.embedding.timing import Timing
 from service.errors import InvalidRequest, ItemError
+from service.metrics import Metrics
 
 router = APIRouter()
 
-SMALL_ANSWER_POINTS = 512
-"""Answers up to this size are encoded on the event loop, larger ones in a thread, and JSON piece by piece."""
+SMALL_JSON_BYTES = 2**18
+SMALL_BINARY_BYTES = 2**22
+"""Answers whose rows take no more are encoded on the event loop and sent whole; larger ones in a thread, in pieces."""
 
 
 @router.post(
@@ -47,6 +54,7 @@ SMALL_ANSWER_POINTS = 512
         },
         **schemas.problems(
             s400="the body does not parse",
+            s401="an API key is required",
             s404="no such model",
             s406="no served media type is acceptable",
             s413="too many bytes or points",
@@ -67,7 +75,8 @@ async def embed(request: Request) -> Response:
     media_type = media_type_for(request.headers.get("accept"))
     deadline = deadline_of(request, limits)
     with timing.stage("read"):
-        lonlat, options = await read_places(request, EmbeddingOptions, limits)
+        lonlat, options = await read_places(request, EmbeddingOptions, limits, deadline)
+    request.state.places = lonlat
     model = models.named(options.model)
     dimensions = _allowed_dimensions(model.bundle.card, options.dimensions)
     embedding = model.embedder.embed(lonlat, exact=options.exact, deadline=deadline, timing=timing)
@@ -75,7 +84,7 @@ async def embed(request: Request) -> Response:
     rows = shape_rows(embedded.rows, dimensions, options.normalize)
     card = model.bundle.card
     answer = Answer(card.name, card.digest, Embedded(lonlat, embedded.cells, rows), options.encoding_format == "base64")
-    return await _respond(answer, media_type)
+    return await _respond(request, answer, media_type)
 
 
 def _allowed_dimensions(card: BundleCard, asked: int | None) -> int:
@@ -87,14 +96,28 @@ def _allowed_dimensions(card: BundleCard, asked: int | None) -> int:
     return asked
 
 
-async def _respond(answer: Answer, media_type: str) -> Response:
+async def _respond(request: Request, answer: Answer, media_type: str) -> Response:
     headers = {}
     if media_type == OCTET_STREAM:
         rows, dimensions = answer.embedded.rows.shape
         headers = {"X-Embedding-Shape": f"{rows},{dimensions}", "X-Embedding-Dtype": "float32"}
     chunks = ENCODERS[media_type](answer)
-    if len(answer) <= SMALL_ANSWER_POINTS:
-        return Response(b"".join(chunks), headers=headers, media_type=media_type)
+    if answer.embedded.rows.nbytes <= (SMALL_JSON_BYTES if media_type == JSON else SMALL_BINARY_BYTES):
+        return Response(_joined(chunks), headers=headers, media_type=media_type)
+    state = request.app.state
+    in_pieces = partial(
+        Pieces,
+        patience_s=cast(Limits, state.limits).deadline_ms / 1000,
+        on_stalled=cast(Metrics, state.metrics).rejected.labels("client_gone").inc,
+        media_type=media_type,
+    )
     if media_type == JSON:
-        return StreamingResponse(chunks, headers=headers, media_type=media_type)
-    return Response(await asyncio.to_thread(b"".join, chunks), headers=headers, media_type=media_type)
+        return in_pieces(iterate_in_threadpool(chunks))
+    whole = await asyncio.to_thread(_joined, chunks)
+    return in_pieces(sliced(whole), headers=headers | {"Content-Length": str(len(whole))})
+
+
+def _joined(chunks: Iterable[Buffer]) -> Buffer:
+    """The whole body; a single chunk is not copied."""
+    first, *rest = chunks
+    return b"".join([first, *rest]) if rest else first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
@@ -48,7 +47,11 @@ def metrics(request: Request) -> Response:
     return Response(content, media_type=media_type)
 
 
-@router.get("/info", summary="Versions, limits, providers, queue and cache")
+@router.get(
+    "/info",
+    summary="Versions, limits, providers, queue and cache",
+    responses=schemas.problems(s401="an API key is required"),
+)
 def info(request: Request) -> dict[str, Any]:
     """Everything that a bug report needs, and no secret."""
     state = request.app.state
@@ -72,7 +75,7 @@ def _model_info(model: Model) -> dict[str, Any]:
         "provider": model.backend.provider,
         "snap_resolution": card.snap_resolution if embedder.snaps(exact=False) else None,
         "queue_points": embedder.batcher.queued_points,
-        "cache": asdict(embedder.cache.state()) if embedder.cache else None,
+        "cache": embedder.cache.info(embedder.batcher.spent) if embedder.cache else None,
     }
 
 

@@ -5,25 +5,34 @@ from __future__ import annotations
 import re
 import uuid
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
 from service.api.problems import problem
-from service.embedding.embedder import Timing
+from service.embedding.timing import Stage, Timing
 from service.metrics import Metrics
+
+if TYPE_CHECKING:
+    from service.tracing import Traces
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+LOGGED_PLACES = 3
 
 
 class Observed:
-    """Gives each request an id and a Timing in `request.state`, answers with both, and counts and logs it."""
+    """Gives each request an id and a Timing in `request.state`, answers with both, and counts, traces and logs it."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, traces: Traces | None = None, log_coordinates: bool = False
+    ) -> None:
         self._app = app
         self._metrics = metrics
+        self._traces = traces
+        self._log_coordinates = log_coordinates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,23 +55,55 @@ class Observed:
 
         try:
             await self._app(scope, receive, observed_send)
-        except Exception:
-            logs.service.exception("a request failed", extra={"fields": {"request_id": request_id}})
-            if status:
-                raise  # the answer has begun, so cut it off: half an answer must not look whole
-            await problem(scope, 500, "the service failed; its log has the cause under this request_id")(
-                scope, receive, observed_send
-            )
         finally:
-            self._record(scope, status, perf_counter() - start, request_id)
+            self._record(scope, status, start, perf_counter())
 
-    def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+    def _record(self, scope: Scope, status: int, start: float, end: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in METHODS else "other"
+        request_id, timing = scope["state"]["request_id"], scope["state"]["timing"]
         self._metrics.requests.labels(route, method, str(status)).inc()
-        self._metrics.request_duration.labels(route).observe(seconds)
-        fields = {"status": status, "ms": round(seconds * 1000, 1), "request_id": request_id}
+        self._metrics.request_duration.labels(route).observe(end - start)
+        fields: dict[str, Any] = {"status": status, "ms": round((end - start) * 1000, 1), "request_id": request_id}
+        if self._log_coordinates and (places := scope["state"].get("places")) is not None:
+            fields["places"] = places.degrees[:LOGGED_PLACES].tolist()
         logs.access.info("%s %s", method, route, extra={"fields": fields})
+        if self._traces:
+            span = Stage(f"{method} {route}", start, end)
+            attributes = {
+                "http.request.method": method,
+                "http.route": route,
+                "http.response.status_code": status,
+                "satcle.request_id": request_id,
+            }
+            self._traces.record(span, timing.stages, attributes, Headers(scope=scope), failed=status >= 500)
+
+
+class LastResort:
+    """Answers 500 for a bug, giving nothing away. An answer that has begun is cut off: half must not look whole."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noting_send(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_send)
+        except Exception:
+            if scope["type"] != "http":
+                raise
+            request_id = scope["state"]["request_id"]
+            logs.service.exception("a request failed", extra={"fields": {"request_id": request_id}})
+            if begun:
+                raise
+            detail = "the service failed; its log has the cause under this request_id"
+            await problem(scope, 500, detail)(scope, receive, send)
 
 
 def _request_id(headers: Headers) -> str:

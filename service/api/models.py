@@ -12,14 +12,18 @@ from service.embedding.models import Model, Models
 router = APIRouter(tags=["models"])
 
 
-@router.get("/v1/models", summary="Models served")
+@router.get("/v1/models", summary="Models served", responses=schemas.problems(s401="an API key is required"))
 def list_models(request: Request) -> dict[str, Any]:
     """OpenAI's list, with what a client needs to choose."""
     models = cast(Models, request.app.state.models)
     return {"object": "list", "data": [_summary(model) for model in models.by_name.values()]}
 
 
-@router.get("/v1/models/{model_id}", summary="A model's card", responses=schemas.problems(s404="no such model"))
+@router.get(
+    "/v1/models/{model_id}",
+    summary="A model's card",
+    responses=schemas.problems(s401="an API key is required", s404="no such model"),
+)
 def show_model(request: Request, model_id: str) -> dict[str, Any]:
     """OpenAI's model object and the whole card of the bundle."""
     model = cast(Models, request.app.state.models).named(model_id)

@@ -42,6 +42,7 @@ STATUS: dict[type[ServiceError], int] = {
 }
 CODE: dict[int, str] = {
     400: "malformed_body",
+    401: "unauthorized",
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",
@@ -66,7 +67,8 @@ async def on_service_error(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(getattr(error, "retry_after_s", RETRY_AFTER_S))
     if status == 413:
         request.app.state.metrics.rejected.labels("too_large").inc()
-        headers["Connection"] = "close"  # the rest of the body is not worth reading
+    if status in (413, 504):
+        headers["Connection"] = "close"  # the rest of the body, if any is to come, is not worth reading
     errors = None
     if isinstance(error, InvalidRequest):
         errors = [{"pointer": item.pointer, "message": item.message} for item in error.items]

@@ -6,22 +6,34 @@ import asyncio
 import json
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
-import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
+from service.api.arrow import ArrowLimits, places_from_arrow
 from service.api.formats import ARROW_STREAM, JSON, OCTET_STREAM
-from service.api.places import places_from_cells, places_from_columns, places_from_float64, places_from_json
+from service.api.places import places_from_float64, places_from_json
 from service.bundle import LonLat
-from service.errors import ClientGone, InvalidRequest, ItemError, MalformedBody, TooLarge, UnsupportedMediaType
+from service.errors import (
+    ClientGone,
+    DeadlineExceeded,
+    InvalidRequest,
+    ItemError,
+    MalformedBody,
+    TooLarge,
+    UnsupportedMediaType,
+)
 
 T = TypeVar("T")
 Options = TypeVar("Options", bound=BaseModel)
 MAX_NAME = 60
+INLINE_BYTES = 65_536
+"""A larger body is parsed in a thread, so that the event loop goes on."""
 
 
 @dataclass(frozen=True)
@@ -31,29 +43,53 @@ class Limits:
     deadline_ms: int
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The whole body, counted as it streams, whatever Content-Length claims. Raises TooLarge or ClientGone."""
+async def read_body(request: Request, max_bytes: int, deadline: float) -> bytes:
+    """The whole body, counted as it streams, whatever Content-Length claims, by `deadline` in the event loop's time.
+
+    Raises TooLarge, ClientGone, or DeadlineExceeded where the client is slower than that.
+    """
     chunks: list[bytes] = []
     received = 0
     try:
-        async for chunk in request.stream():
-            received += len(chunk)
-            if received > max_bytes:
-                raise TooLarge(f"the body is over the {max_bytes} bytes of SATCLE_MAX_BODY_BYTES: split the request")
-            chunks.append(chunk)
+        async with asyncio.timeout_at(deadline):
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > max_bytes:
+                    raise TooLarge(
+                        f"the body is over the {max_bytes} bytes of SATCLE_MAX_BODY_BYTES: split the request"
+                    )
+                chunks.append(chunk)
     except ClientDisconnect:
         raise ClientGone("the client left while sending") from None
+    except TimeoutError:
+        request.app.state.metrics.rejected.labels("deadline").inc()
+        raise DeadlineExceeded(f"the deadline passed after {received} bytes of the body") from None
     return b"".join(chunks)
 
 
-async def read_places(request: Request, options_type: type[Options], limits: Limits) -> tuple[LonLat, Options]:
+async def read_places(
+    request: Request, options_type: type[Options], limits: Limits, deadline: float
+) -> tuple[LonLat, Options]:
     """Places and options, by Content-Type; options may be query parameters, and a JSON body's come first."""
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    media_type = _media_type(request.headers)
+    body = await read_body(request, limits.body_bytes, deadline)
+    parse = partial(_parse, body, media_type, dict(request.query_params), options_type, limits)
+    return parse() if len(body) <= INLINE_BYTES else await asyncio.to_thread(parse)
+
+
+def _media_type(headers: Headers) -> str:
+    if (coding := headers.get("content-encoding", "identity").strip().lower()) != "identity":
+        raise UnsupportedMediaType(f"Content-Encoding is {coding[:MAX_NAME]!a}; send the body as it is")
+    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type not in (JSON, OCTET_STREAM, ARROW_STREAM):
         found = repr(media_type[:MAX_NAME]) if media_type else "missing"
         raise UnsupportedMediaType(f"Content-Type is {found}; send {JSON}, {OCTET_STREAM} or {ARROW_STREAM}")
-    body = await read_body(request, limits.body_bytes)
-    query = dict(request.query_params)
+    return media_type
+
+
+def _parse(
+    body: bytes, media_type: str, query: dict[str, str], options_type: type[Options], limits: Limits
+) -> tuple[LonLat, Options]:
     if media_type == JSON:
         fields = parse_json_object(body)
         if "input" not in fields:
@@ -61,8 +97,9 @@ async def read_places(request: Request, options_type: type[Options], limits: Lim
         places = places_from_json(fields.pop("input"), limits.points)
         return places, parse_options(options_type, query, fields)
     options = parse_options(options_type, query, {})
-    read = places_from_float64 if media_type == OCTET_STREAM else places_from_arrow
-    return read(body, limits.points), options
+    if media_type == OCTET_STREAM:
+        return places_from_float64(body, limits.points), options
+    return places_from_arrow(body, ArrowLimits(limits.points, limits.body_bytes)), options
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
@@ -103,61 +140,6 @@ def _item_error(error: ErrorDetails, known_fields: str) -> ItemError:
     if error["type"] == "extra_forbidden":
         message = f"is not a field; besides input there are {known_fields}"
     return ItemError("".join(f"/{step}" for step in steps), message)
-
-
-def places_from_arrow(body: bytes, max_points: int) -> LonLat:
-    """An Arrow IPC stream with columns lon, lat (numbers) or h3 (uint64). Raises MalformedBody or InvalidRequest."""
-    try:
-        table = _read_arrow(body, max_points)
-    except (pa.ArrowException, OSError, ValueError) as error:  # pyarrow raises each of them on corrupt bytes
-        raise MalformedBody(f"the body is not an Arrow stream: {ascii(str(error))[1:201]}") from None
-    for name in table.column_names:
-        if table[name].null_count:
-            raise InvalidRequest(
-                [ItemError(f"/{name}", f"has {table[name].null_count} nulls; every row needs a place")]
-            )
-    if "lon" in table.column_names:
-        return places_from_columns(table["lon"].to_numpy(), table["lat"].to_numpy(), max_points)
-    return places_from_cells(table["h3"].to_numpy(), max_points)
-
-
-def _read_arrow(body: bytes, max_points: int) -> pa.Table:
-    """The place columns alone, batch by batch, so that a small body never unfolds beyond the limit."""
-    with pa.ipc.open_stream(body) as stream:
-        names = _place_columns(stream.schema)
-        batches: list[pa.RecordBatch] = []
-        points = 0
-        for batch in stream:
-            points += batch.num_rows
-            if points > max_points:
-                raise TooLarge(f"more than the {max_points} points of SATCLE_MAX_POINTS_PER_REQUEST: split them")
-            batches.append(batch.select(names))
-    table = pa.Table.from_batches(batches, pa.schema([stream.schema.field(name) for name in names]))
-    table.validate(full=True)
-    return table
-
-
-def _place_columns(schema: pa.Schema) -> list[str]:
-    if {"lon", "lat"} <= set(schema.names):
-        names, sound, kind = ["lon", "lat"], _is_number, "numbers"
-    elif "h3" in schema.names:
-        names, sound, kind = ["h3"], pa.types.is_uint64, "uint64"
-    else:
-        raise InvalidRequest([ItemError("", f"needs columns lon and lat, or h3; there is {_names(schema)}")])
-    for name in names:
-        if schema.names.count(name) > 1:
-            raise InvalidRequest([ItemError(f"/{name}", "stands in the schema twice")])
-        if not sound(schema.field(name).type):
-            raise InvalidRequest([ItemError(f"/{name}", f"must be {kind}, not {schema.field(name).type}")])
-    return names
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
-
-
-def _names(schema: pa.Schema) -> str:
-    return ascii(", ".join(schema.names))[1:201] or "none"
 
 
 def deadline_of(request: Request, limits: Limits) -> float:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.bundle import BundleCard, LonLat
 from service.embedding.backends.base import Rows
 from service.embedding.batcher import Batcher
-from service.embedding.cache.base import Cache
+from service.embedding.cache.tiers import Cache
 from service.embedding.cells import Cells, cells_of, centres_of
+from service.embedding.flights import Flight, Flights
+from service.embedding.pieces import PIECE, pieces
 from service.embedding.timing import Timing
 from service.metrics import Metrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-INLINE_PLACES = 256
-"""More places than this are turned into cells in a thread, so that the event loop goes on (about 2 µs a place)."""
+CELLS_AT_ONCE = 128
+"""H3 holds the interpreter, so a thread would not free the event loop: pieces of about 0.2 ms do."""
 
 
 @dataclass(frozen=True)
@@ -42,54 +45,127 @@ class Embedder:
     cache: Cache | None
     snap: bool
     metrics: Metrics
+    _flights: Flights = field(init=False)
+    _points: int = field(default=0, init=False)
+    """Of all calls that are being answered, whatever stage they are at."""
+
+    def __post_init__(self) -> None:
+        self._flights = Flights(self.batcher.limits.batch_points)
 
     def snaps(self, exact: bool) -> bool:
         """Whether a place is moved to the centre of its cell."""
         return self.snap and not exact and self.card.snap_resolution is not None
 
     async def embed(self, lonlat: LonLat, *, exact: bool, deadline: float, timing: Timing) -> Embedded:
-        """Embed every place, in order. Raises what `Batcher.embed` raises."""
+        """Embed every place, in order. Raises what `Batcher.embed` raises.
+
+        Whatever would not fit the queue is refused before it costs anything, though some of it may be cached.
+        """
+        points = len(lonlat)
+        if self._points + points > self.batcher.limits.queue_points:
+            raise self.batcher.overloaded(self._points, points)
+        self._points += points
+        try:
+            return await self._embed(lonlat, exact, deadline, timing)
+        finally:
+            self._points -= points
+
+    async def _embed(self, lonlat: LonLat, exact: bool, deadline: float, timing: Timing) -> Embedded:
         if not self.snaps(exact):
             return Embedded(lonlat, None, await self._compute(lonlat, deadline, timing))
-        assert self.card.snap_resolution is not None
         with timing.stage("cells"):
-            cells = await _off_loop_if_many(len(lonlat), cells_of, lonlat, self.card.snap_resolution)
-            unique, row_of = np.unique(cells, return_inverse=True)
-        rows = await self._rows_of(unique, deadline, timing)
-        return Embedded(lonlat, cells, rows[row_of])
+            cells = await self._cells_of(lonlat)
+            distinct, row_of = await _off_loop_if_many(len(cells), _distinct, cells)
+        rows = await self._rows_of(distinct, deadline, timing)
+        if row_of is not None:
+            rows = await _off_loop_if_many(len(cells), rows.take, row_of, axis=0)
+        return Embedded(lonlat, cells, rows)
+
+    async def close(self) -> None:
+        await self.batcher.close()
+        if self.cache is not None:
+            await self.cache.close()
 
     async def _rows_of(self, cells: Cells, deadline: float, timing: Timing) -> Rows:
-        """The row of each of these distinct cells."""
-        if self.cache is None:
-            return await self._compute_cells(cells, deadline, timing)
-        with timing.stage("cache"):
-            hits, found = await self.cache.find(cells)
-        self.metrics.cache_hits.labels(self.cache.tier).inc(len(hits))
-        self.metrics.cache_misses.labels(self.cache.tier).inc(len(cells) - len(hits))
-        self.metrics.points.labels(self.card.name, "cache").inc(len(hits))
-        if len(hits) == len(cells):
-            return hits
-        missing = cells[~found]
-        computed = await self._compute_cells(missing, deadline, timing)
-        with timing.stage("cache"):
-            await self.cache.keep(missing, computed)
-        rows = np.empty((len(cells), computed.shape[1]), np.float32)
-        rows[found], rows[~found] = hits, computed
+        """The row of each of these distinct cells, from the cache or computed."""
+        rows = np.empty((len(cells), self.card.embedding_dim), np.float32)
+        missing = np.arange(len(cells))
+        if self.cache is not None:
+            with timing.stage("cache"):
+                missing = await self.cache.find(cells, rows)
+        self._count_points("cache", len(cells) - len(missing))
+        if len(missing) == 0:
+            return rows
+        computed = await self._rows_of_missing(cells[missing], deadline, timing)
+        if len(missing) == len(cells):
+            return computed
+        await _off_loop_if_many(len(missing), rows.__setitem__, missing, computed)
         return rows
 
-    async def _compute_cells(self, cells: Cells, deadline: float, timing: Timing) -> Rows:
+    async def _rows_of_missing(self, cells: Cells, deadline: float, timing: Timing) -> Rows:
+        """Computed here, or, where another call is computing a cell already, taken from it."""
+        async with self._flights.boarding(cells) as boarding:
+            computed = await self._compute_and_keep(cells[boarding.own], deadline, timing)
+            boarding.flight.rows.set_result(computed)
+        if not boarding.others:
+            return computed
+        rows = np.empty((len(cells), computed.shape[1]), np.float32)
+        rows[boarding.own] = computed
+        for flight, indices in boarding.others.items():
+            rows[indices] = await self._rows_from(flight, cells[indices], deadline, timing)
+        return rows
+
+    async def _rows_from(self, flight: Flight, cells: Cells, deadline: float, timing: Timing) -> Rows:
+        """What another call computes, once it has; computed here where that call was cancelled or failed."""
+        with timing.stage("model"):
+            await asyncio.wait([flight.rows], timeout=deadline - asyncio.get_running_loop().time())
+        if not flight.rows.done():
+            raise self.batcher.too_late()
+        rows = flight.rows.result()
+        if rows is None:
+            return await self._compute_and_keep(cells, deadline, timing)
+        self._count_points("cache", len(cells))
+        return rows[[flight.row_of[cell] for cell in cells.tolist()]]
+
+    async def _compute_and_keep(self, cells: Cells, deadline: float, timing: Timing) -> Rows:
         with timing.stage("cells"):
-            centres = await _off_loop_if_many(len(cells), centres_of, cells)
-        return await self._compute(centres, deadline, timing)
+            centres = await self._centres_of(cells)
+        rows = await self._compute(centres, deadline, timing)
+        if self.cache is not None:
+            with timing.stage("cache"):
+                await self.cache.keep(cells, rows)
+        return rows
 
     async def _compute(self, lonlat: LonLat, deadline: float, timing: Timing) -> Rows:
         with timing.stage("model"):
             rows = await self.batcher.embed(lonlat, deadline, timing)
-        self.metrics.points.labels(self.card.name, "compute").inc(len(rows))
+        self._count_points("compute", len(rows))
         return rows
 
+    async def _cells_of(self, lonlat: LonLat) -> Cells:
+        resolution = self.card.snap_resolution
+        assert resolution is not None
+        cells = np.empty(len(lonlat), np.uint64)
+        async for piece in pieces(len(lonlat), CELLS_AT_ONCE):
+            cells[piece] = cells_of(lonlat[piece], resolution)
+        return cells
 
-async def _off_loop_if_many(places: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    if places <= INLINE_PLACES:
-        return function(*args, **kwargs)
-    return await asyncio.to_thread(function, *args, **kwargs)
+    async def _centres_of(self, cells: Cells) -> LonLat:
+        degrees = np.empty((len(cells), 2))
+        async for piece in pieces(len(cells), CELLS_AT_ONCE):
+            degrees[piece] = centres_of(cells[piece]).degrees
+        return LonLat(degrees)
+
+    def _count_points(self, source: str, points: int) -> None:
+        self.metrics.points.labels(self.card.name, source).inc(points)
+
+
+def _distinct(cells: Cells) -> tuple[Cells, NDArray[np.intp] | None]:
+    """The cells without repetition, and which of them each was; None where nothing repeats: they stay as they are."""
+    distinct, of = np.unique(cells, return_inverse=True)
+    return (cells, None) if len(distinct) == len(cells) else (distinct, of)
+
+
+async def _off_loop_if_many(rows: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call numpy, which lets go of the interpreter, in a thread where it has more than a piece to do."""
+    return function(*args, **kwargs) if rows <= PIECE else await asyncio.to_thread(function, *args, **kwargs)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
-from service.bundle import Bundle, BundleError, LonLat, read_bundle
+from service.bundle import Bundle, BundleCard, BundleError, LonLat, read_bundle
 from service.bundles import bundle_path
-from service.embedding.backends.base import Backend, embed_checked
+from service.embedding.backends.base import Backend
 from service.embedding.backends.onnx import OnnxBackend
 from service.embedding.batcher import Batcher, BatchLimits
+from service.embedding.cache.base import Tier
 from service.embedding.cache.memory import MemoryCache
+from service.embedding.cache.redis import RedisCache, RedisServer
+from service.embedding.cache.tiers import Cache
+from service.embedding.cache.values import Values
 from service.embedding.embedder import Embedder
 from service.errors import UnknownModel
 from service.metrics import Metrics
@@ -28,8 +31,8 @@ class Model:
     embedder: Embedder
 
     async def probe(self, points: int = 1) -> None:
-        """A real inference of so many places on the real provider; raises BackendFailed."""
-        await asyncio.to_thread(embed_checked, self.backend, LonLat(PROBE.degrees.repeat(points, axis=0)))
+        """A real inference of so many places on the real provider; raises BackendFailed, also where workers hang."""
+        await self.embedder.batcher.probe(LonLat(PROBE.degrees.repeat(points, axis=0)))
 
 
 class Models:
@@ -48,7 +51,7 @@ class Models:
 
     async def close(self) -> None:
         for model in self.by_name.values():
-            await model.embedder.batcher.close()
+            await model.embedder.close()
 
 
 def load_models(settings: Settings, metrics: Metrics, backend: Backend | None) -> Models:
@@ -68,7 +71,21 @@ def _load(bundle: Bundle, settings: Settings, metrics: Metrics, backend: Backend
     backend = backend or OnnxBackend(bundle, settings.provider)
     limits = BatchLimits(settings.max_batch_points, settings.max_queue_points, settings.worker_threads)
     batcher = Batcher(backend, limits, metrics, card.name)
-    cache_bytes = settings.cache_memory_mb * 2**20 // len(settings.bundles)
-    cache = MemoryCache(card.embedding_dim, cache_bytes) if cache_bytes else None
+    tiers = _tiers(card, backend, settings, metrics)
+    cache = Cache(tiers, metrics) if tiers else None
     metrics.provider_info.labels(card.name, backend.provider).set(1)
     return Model(bundle, backend, Embedder(card, batcher, cache, settings.snap == "cell", metrics))
+
+
+def _tiers(card: BundleCard, backend: Backend, settings: Settings, metrics: Metrics) -> list[Tier]:
+    """The near before the far; none where the cache is off."""
+    tiers: list[Tier] = []
+    if settings.cache_memory_mb:
+        tiers.append(MemoryCache(card.embedding_dim, settings.cache_memory_mb * 2**20 // len(settings.bundles)))
+    if settings.redis_url:
+        server = RedisServer(settings.redis_url, settings.redis_timeout_ms / 1000, settings.redis_retry_s)
+        # A provider's rows are its own: another's differ in the last bits.
+        namespace = f"satcle:{card.digest[:16]}:{backend.provider}"
+        values = Values(namespace, card.embedding_dim, settings.cache_ttl_s)
+        tiers.append(RedisCache(server, values, metrics, card.name))
+    return tiers

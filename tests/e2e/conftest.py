@@ -35,9 +35,9 @@ Serve = Callable[..., AbstractContextManager[Served]]
 
 
 @contextmanager
-def _serve(**environment: str) -> Iterator[Served]:
+def _serve(*options: str, **environment: str) -> Iterator[Served]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "service", "serve", "--port", "0"],
+        [sys.executable, "-m", "service", "serve", "--port", "0", *options],
         env={**os.environ, **environment, "NO_COLOR": "1"},
         stderr=subprocess.PIPE,
         text=True,
@@ -57,7 +57,7 @@ def _serve(**environment: str) -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def serve() -> Serve:
-    """`with serve(SATCLE_X="…") as served:` runs the default bundle."""
+    """`with serve("--option", SATCLE_X="…") as served:` runs the default bundle."""
     return _serve
 
 

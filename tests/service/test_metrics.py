@@ -14,6 +14,8 @@ METRICS = [
     ("rejected", "satcle_rejected", "counter", {"reason"}),
     ("cache_hits", "satcle_cache_hits", "counter", {"tier"}),
     ("cache_misses", "satcle_cache_misses", "counter", {"tier"}),
+    ("cache_errors", "satcle_cache_errors", "counter", {"tier"}),
+    ("cache_breaker_open", "satcle_cache_breaker_open", "gauge", {"model", "operation"}),
     ("build_info", "satcle_build_info", "gauge", {"version", "python"}),
     ("provider_info", "satcle_provider_info", "gauge", {"model", "provider"}),
 ]

@@ -50,7 +50,7 @@ def test_each_variable_sets_its_field(monkeypatch, variable, text, field, value)
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
-        ("SATCLE_BUNDLES", ""),
+        ("SATCLE_BUNDLES", ","),
         ("SATCLE_BUNDLES", " , "),
         ("SATCLE_PROVIDER", "gpu"),
         ("SATCLE_SNAP", "yes"),
@@ -97,3 +97,10 @@ def test_settings_are_read_once_and_stay(monkeypatch):
     assert settings.deadline_ms == 30_000
     with pytest.raises(ValidationError, match="frozen"):
         settings.deadline_ms = 5
+
+
+def test_an_empty_variable_as_compose_writes_it_is_the_default(monkeypatch):
+    monkeypatch.setenv("SATCLE_MAX_BATCH_POINTS", "")
+    monkeypatch.setenv("SATCLE_REDIS_URL", "")
+    assert Settings().max_batch_points == 512
+    assert Settings().redis_url is None

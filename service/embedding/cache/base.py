@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -11,24 +11,32 @@ from numpy.typing import NDArray
 from service.embedding.backends.base import Rows
 from service.embedding.cells import Cells
 
-
-@dataclass(frozen=True)
-class CacheState:
-    """What `/info` says of a tier."""
-
-    tier: str
-    rows: int
-    capacity_rows: int
-    bytes: int
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""2⁶⁴ over the golden ratio, odd: multiplied by it, cells that differ in few bits spread over all 64."""
 
 
-class Cache(Protocol):
-    """`find` returns the rows that were found, in order of `cells`, and a mask over `cells` of which they are."""
+class Unavailable(Exception):
+    """The tier could not be asked: what was wanted of it is missed."""
 
-    tier: str
 
-    async def find(self, cells: Cells) -> tuple[Rows, NDArray[np.bool_]]: ...
+class Tier(Protocol):
+    """Keeps rows by cell; a cell is never 0. The event loop calls it, a bounded number of cells at a time."""
 
-    async def keep(self, cells: Cells, rows: Rows) -> None: ...
+    name: str
 
-    def state(self) -> CacheState: ...
+    async def find(self, cells: Cells) -> tuple[Rows, NDArray[np.bool_]]:
+        """Copies of the rows it has, in the order of `cells`, and the mask of which cells they are of.
+
+        Raises Unavailable.
+        """
+        ...
+
+    async def keep(self, cells: Cells, rows: Rows) -> None:
+        """Remember the rows of distinct cells, or some of them; never fails."""
+        ...
+
+    def state(self) -> Mapping[str, object]:
+        """What `/info` says of it."""
+        ...
+
+    async def close(self) -> None: ...

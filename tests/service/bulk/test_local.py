@@ -28,6 +28,7 @@ from service.errors import BackendFailed, BadRow, BadTable, InvalidRequest, Outp
 
 CITIES = "city,lon,lat\nBeijing,116.4,39.9\nParis,2.35,48.86\n"
 CITIES_LONLAT = LonLat.from_degrees([[116.4, 39.9], [2.35, 48.86]])
+from tests.peak_memory import PEAK_KILOBYTES
 
 
 def write(path: Path, content: str | bytes | pa.Table) -> Path:
@@ -424,8 +425,7 @@ def test_a_file_may_replace_itself(embed, tmp_path):
 def test_memory_does_not_grow_with_the_table(tmp_path, tiny_bundle):
     """300,000 rows of 256 dimensions are 307 MB, and the interpreter with its libraries is over 100."""
     write(tmp_path / "in.parquet", places(300_000))
-    script = f"""
-import resource
+    script = f"""{PEAK_KILOBYTES}
 from pathlib import Path
 from service.bulk.local import Files, embed_table
 from service.bulk.recipe import Recipe
@@ -434,7 +434,7 @@ from service.embedding.backends.fake import FakeBackend
 recipe = Recipe(FakeBackend(256), snap_resolution=None, dimensions=256, normalize=False)
 card = read_bundle(Path({str(tiny_bundle.path)!r})).card
 embed_table(Files(Path("in.parquet"), Path("out.parquet")), card, recipe, threads=2)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_kilobytes())
 """
     run = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert pq.ParquetFile(tmp_path / "out.parquet").metadata.num_rows == 300_000

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.bundle import LonLat
-from service.embedding.batcher import Batcher, BatchLimits
+from service.embedding import batcher as batcher_module
+from service.embedding.batcher import BULK_TURN, MAX_RETRY_AFTER_S, Batcher, BatchLimits
+from service.embedding.worth import Recent
 from service.errors import BackendFailed, DeadlineExceeded, NotReady, Overloaded
 from service.metrics import Metrics
 
@@ -185,7 +187,7 @@ def test_a_full_batch_takes_the_first_part_of_a_call_and_the_next_the_rest():
     run(main())
 
 
-def test_small_calls_pass_between_the_parts_of_a_large_one():
+def test_a_small_call_goes_before_a_large_one_that_was_first():
     async def main():
         backend = GatedBackend()
         async with batching(backend, batch=2) as batcher:
@@ -193,7 +195,55 @@ def test_small_calls_pass_between_the_parts_of_a_large_one():
             large, small = call(batcher, places(1, 2, 3, 4, 5)), call(batcher, places(50))
             backend.open()
             await asyncio.gather(first, large, small)
-        assert backend.batches == [[99], [1, 2], [50, 3], [4, 5]]
+        assert backend.batches == [[99], [50], [1, 2], [3, 4], [5]]
+
+    run(main())
+
+
+def test_a_small_call_has_a_worker_where_large_ones_take_all_the_others():
+    async def main():
+        backend = GatedBackend()
+        backend.shut()
+        async with batching(backend, batch=2, threads=2) as batcher:
+            calls = [call(batcher, places(1, 2, 3, 4, 5))]
+            await backend.started()
+            await backend.started()
+            calls += [call(batcher, places(50)), call(batcher, places(51))]
+            await backend.started()  # though nothing has ended
+            assert sorted(backend.batches) == [[1, 2], [3, 4], [50, 51]]
+            backend.open()
+            await asyncio.gather(*calls)
+
+    run(main())
+
+
+def test_large_calls_have_their_turn_however_many_small_ones_come():
+    async def main():
+        backend = GatedBackend()
+        async with batching(backend, batch=1) as batcher:
+            first = await busy(batcher)
+            calls = [call(batcher, places(-1, -2))] + [call(batcher, places(n)) for n in range(10)]
+            await next_turn()
+            backend.open()
+            await asyncio.gather(first, *calls)
+        # With one thread at a time, express apart, every fourth small batch at the latest lets a large one pass.
+        order = [lon for (lon,) in backend.batches]
+        assert order.index(-1) <= 1 + BULK_TURN
+        assert order.index(-2) < len(order) - 1
+
+    run(main())
+
+
+def test_large_calls_share_their_lane_batch_by_batch():
+    async def main():
+        backend = GatedBackend()
+        async with batching(backend, batch=2) as batcher:
+            first = await busy(batcher)
+            calls = [call(batcher, places(1, 2, 3, 4)), call(batcher, places(11, 12, 13))]
+            await next_turn()
+            backend.open()
+            await asyncio.gather(first, *calls)
+        assert backend.batches == [[99], [1, 2], [11, 12], [3, 4], [13]]
 
     run(main())
 
@@ -359,6 +409,35 @@ def test_a_place_that_the_backend_fails_for_fails_its_own_caller_only(poison):
     run(main())
 
 
+def test_a_poisoned_batch_is_halved_until_the_culprit_is_alone():
+    async def main():
+        backend = GatedBackend()
+        async with batching(backend, batch=64) as batcher:
+            calls = [call(batcher, places(n, lat=backend.RAISES if n == 37 else 0.0)) for n in range(64)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [n for n, result in enumerate(results) if isinstance(result, BackendFailed)] == [37]
+        assert len(backend.batches) == 1 + 2 * 6  # two halves at each of log2(64) levels
+
+    run(main())
+
+
+def test_a_caller_that_left_is_not_computed_again_when_its_batch_fails():
+    async def main():
+        backend = GatedBackend()
+        async with batching(backend, batch=4) as batcher:
+            backend.shut()
+            poisoned, gone = call(batcher, places(1, lat=backend.RAISES)), call(batcher, places(2))
+            await backend.started()
+            gone.cancel()
+            await asyncio.wait([gone])
+            backend.open()
+            with pytest.raises(BackendFailed):
+                await poisoned
+        assert backend.batches == [[1, 2], [1]]
+
+    run(main())
+
+
 @pytest.mark.parametrize("poison", POISON, ids=["raises", "not finite", "too few rows"])
 def test_a_large_call_ends_with_its_first_part_that_fails(poison):
     async def main():
@@ -447,6 +526,104 @@ def test_closing_twice_is_closing_once():
         async with batching(GatedBackend()) as batcher:
             await batcher.close()
             await batcher.close()
+
+    run(main())
+
+
+def test_closing_does_not_wait_for_a_backend_that_hangs(monkeypatch):
+    monkeypatch.setattr(batcher_module, "CLOSE_S", 0.01)
+
+    async def main():
+        backend = GatedBackend()
+        async with batching(backend) as batcher:
+            hanging = await busy(batcher)
+            await batcher.close()
+            with pytest.raises(NotReady, match="before the model answered"):
+                await hanging
+
+    run(main())
+
+
+def test_a_backend_that_hangs_leaves_its_callers_their_deadline():
+    async def main():
+        backend = GatedBackend()
+        backend.shut()
+        async with batching(backend, batch=2, threads=2) as batcher:
+            deadline = asyncio.get_running_loop().time() + 0.01
+            calls = [call(batcher, places(*range(size)), deadline) for size in (1, 2, 5)]
+            for result in await asyncio.gather(*calls, return_exceptions=True):
+                assert isinstance(result, DeadlineExceeded)
+            assert_nothing_queued(batcher)
+
+    run(main())
+
+
+def test_a_probe_is_an_inference_past_the_queue():
+    async def main():
+        backend = GatedBackend()
+        async with batching(backend, batch=1, queue=1) as batcher:
+            calls = [await busy(batcher), call(batcher, places(1))]
+            await next_turn()
+            probe = asyncio.create_task(batcher.probe(places(7)))
+            await next_turn()
+            backend.open()
+            await asyncio.gather(probe, *calls)
+        assert backend.batches == [[99], [7], [1]]
+
+    run(main())
+
+
+def test_a_probe_fails_where_the_backend_does_or_no_worker_is_left(monkeypatch):
+    monkeypatch.setattr(batcher_module, "PROBE_S", 0.01)
+
+    async def main():
+        backend = GatedBackend()
+        async with batching(backend, threads=1) as batcher:
+            with pytest.raises(BackendFailed, match="a poisoned row"):
+                await batcher.probe(places(1, lat=backend.RAISES))
+            await busy(batcher)
+            with pytest.raises(BackendFailed, match=r"no worker embedded a place within 0\.01 s"):
+                await batcher.probe(places(1))
+            assert_nothing_queued(batcher)
+
+    run(main())
+
+
+def test_a_probe_tells_of_workers_that_hang():
+    async def main():
+        backend = GatedBackend()
+        limits = BatchLimits(batch_points=4, queue_points=10, threads=2, hung_s=0)
+        batcher = Batcher(backend, limits, Metrics(), "tiny")
+        hanging = await busy(batcher)
+        with pytest.raises(BackendFailed, match="1 of 2 workers hang"):
+            await batcher.probe(places(1))
+        backend.open()
+        await hanging
+        await batcher.probe(places(1))
+        await batcher.close()
+        with pytest.raises(NotReady):
+            await batcher.probe(places(1))
+
+    run(main())
+
+
+@pytest.mark.parametrize(("seconds_per_row", "retry_after_s"), [(None, 1), (0.001, 1), (1.0, 5), (1000.0, 60)])
+def test_who_finds_the_queue_full_is_told_when_it_will_be_empty(seconds_per_row, retry_after_s):
+    async def main():
+        backend = GatedBackend()
+        async with batching(backend, queue=10, threads=2) as batcher:
+            first = await busy(batcher)
+            backend.open()
+            await first
+            backend.shut()
+            calls = [await busy(batcher), await busy(batcher), call(batcher, places(*range(10)))]
+            batcher.spent = Recent(1, seconds_per_row) if seconds_per_row else Recent()
+            await next_turn()
+            with pytest.raises(Overloaded) as refused:
+                await batcher.embed(places(1), FOREVER)
+            assert refused.value.retry_after_s == retry_after_s <= MAX_RETRY_AFTER_S
+            backend.open()
+            await asyncio.gather(*calls)
 
     run(main())
 

@@ -1,6 +1,8 @@
 """The pipeline, with a backend whose rows depend on nothing but the place, so that rows can be compared bit for bit."""
 
 import asyncio
+import itertools
+import threading
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -9,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.bundle import LonLat
+from service.bundle import LonLat, read_bundle
+from service.bundles import DEFAULT, bundle_path
 from service.embedding.backends.onnx import OnnxBackend
 from service.embedding.batcher import Batcher, BatchLimits
 from service.embedding.cache.memory import MemoryCache
+from service.embedding.cache.tiers import Cache
 from service.embedding.cells import cells_of, centres_of
-from service.embedding.embedder import INLINE_PLACES, Embedder, Timing
-from service.errors import BackendFailed, DeadlineExceeded, NotReady
+from service.embedding.embedder import Embedder, Timing
+from service.embedding.pieces import PIECE
+from service.errors import BackendFailed, DeadlineExceeded, NotReady, Overloaded
 from service.metrics import Metrics
 
 RESOLUTION = 10
@@ -49,11 +54,11 @@ def card(tiny_bundle):
 
 
 @asynccontextmanager
-async def embedding(card, *, backend=None, cached=True, snap=True, batch=16):
+async def embedding(card, *, backend=None, cached=True, snap=True, batch=16, queue=100_000):
     metrics = Metrics()
     backend = backend or CountingBackend()
-    batcher = Batcher(backend, BatchLimits(batch, 100_000, 2), metrics, card.name)
-    cache = MemoryCache(backend.embedding_dim, 2**20) if cached else None
+    batcher = Batcher(backend, BatchLimits(batch, queue, 2), metrics, card.name)
+    cache = Cache([MemoryCache(backend.embedding_dim, 2**20)], metrics) if cached else None
     try:
         yield Embedder(card, batcher, cache, snap, metrics)
     finally:
@@ -63,6 +68,11 @@ async def embedding(card, *, backend=None, cached=True, snap=True, batch=16):
 async def embed(embedder, rows, exact=False, timing=None, deadline=float("inf")):
     lonlat = rows if isinstance(rows, LonLat) else LonLat.from_degrees(rows)
     return await embedder.embed(lonlat, exact=exact, deadline=deadline, timing=timing or Timing())
+
+
+def cached_rows(embedder):
+    (memory,) = embedder.cache.info(embedder.batcher.spent)
+    return memory["rows"]
 
 
 def counted(embedder, sample, **labels):
@@ -122,7 +132,7 @@ def test_exact_embeds_the_very_coordinates(card, rows):
         async with embedding(card) as embedder:
             embedded = await embed(embedder, rows, exact=True)
             assert embedded.cells is None
-            assert embedder.cache.state().rows == 0
+            assert cached_rows(embedder) == 0
         np.testing.assert_array_equal(embedded.rows, CountingBackend().embed(LonLat.from_degrees(rows)))
 
     asyncio.run(main())
@@ -161,7 +171,7 @@ def test_exact_neither_reads_nor_fills_the_cache(card):
             await embed(embedder, [HERE])
             await embed(embedder, [HERE], exact=True)
             assert embedder.batcher.backend.places == 2
-            assert embedder.cache.state().rows == 1
+            assert cached_rows(embedder) == 1
 
     asyncio.run(main())
 
@@ -175,7 +185,7 @@ def test_where_nothing_snaps_the_coordinates_are_embedded_and_nothing_is_cached(
         async with embedding(other, snap=snap) as embedder:
             assert not embedder.snaps(exact)
             embedded = await embed(embedder, [HERE], exact)
-            assert embedder.cache.state().rows == 0
+            assert cached_rows(embedder) == 0
         assert embedded.cells is None
         np.testing.assert_array_equal(embedded.rows, CountingBackend().embed(LonLat.from_degrees([HERE])))
 
@@ -195,7 +205,7 @@ def test_the_resolution_is_the_cards(card, resolution):
 
 def test_more_places_than_are_handled_on_the_event_loop_give_the_same_rows(card):
     async def main():
-        rows = np.random.default_rng(0).uniform([-180, -90], [180, 90], (3 * INLINE_PLACES, 2))
+        rows = np.random.default_rng(0).uniform([-180, -90], [180, 90], (3 * PIECE, 2))
         async with embedding(card) as embedder, embedding(card, cached=False) as uncached:
             together = await embed(embedder, rows)
             apart = [await embed(uncached, part) for part in np.split(rows, 6)]
@@ -222,7 +232,7 @@ def test_a_row_that_is_not_finite_is_neither_answered_nor_cached(card):
             embedder.batcher.backend.poisoned = True
             with pytest.raises(BackendFailed, match="not finite"):
                 await embed(embedder, [HERE, FAR])
-            assert embedder.cache.state().rows == 0
+            assert cached_rows(embedder) == 0
             embedder.batcher.backend.poisoned = False
             assert np.isfinite((await embed(embedder, [HERE, FAR])).rows).all()
 
@@ -237,7 +247,7 @@ def test_what_the_batcher_raises_is_what_the_caller_gets_and_nothing_is_cached(c
             await embedder.batcher.close()
             with pytest.raises(NotReady):
                 await embed(embedder, [HERE])
-            assert embedder.cache.state().rows == 0
+            assert cached_rows(embedder) == 0
 
     asyncio.run(main())
 
@@ -296,3 +306,188 @@ def test_a_stage_entered_twice_adds_up_and_one_that_fails_is_timed_too():
         raise ValueError("midway")
     assert timing.seconds["cells"] >= 100
     assert "model" in timing.seconds
+
+
+class GatedBackend(CountingBackend):
+    """Runs while open; fails the first batch it was given if told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.open = threading.Event()
+        self.started = threading.Semaphore(0)
+        self.fails_first = False
+        self._batches = itertools.count()
+
+    def embed(self, lonlat):
+        batch = next(self._batches)
+        self.started.release()
+        assert self.open.wait(30)
+        if batch == 0 and self.fails_first:
+            raise RuntimeError("the first batch")
+        return super().embed(lonlat)
+
+
+async def turns(count=20):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_calls_that_miss_one_cell_at_one_time_compute_it_once(card, cached):
+    async def main():
+        backend = GatedBackend()
+        async with embedding(card, backend=backend, cached=cached) as embedder:
+            calls = [asyncio.create_task(embed(embedder, [HERE])) for _ in range(20)]
+            calls += [asyncio.create_task(embed(embedder, [FAR, NEXT_DOOR])) for _ in range(20)]
+            await asyncio.to_thread(backend.started.acquire)
+            await turns()
+            backend.open.set()
+            results = await asyncio.gather(*calls)
+            assert backend.places == 2
+        expected = CountingBackend().embed(centres_of(cells_of(LonLat.from_degrees([HERE, FAR]), RESOLUTION)))
+        for result in results[:20]:
+            np.testing.assert_array_equal(result.rows, expected[:1])
+        for result in results[20:]:
+            np.testing.assert_array_equal(result.rows, expected[::-1])
+
+    asyncio.run(main())
+
+
+def test_large_calls_of_the_same_places_compute_them_once(card):
+    async def main():
+        backend = GatedBackend()
+        backend.open.set()
+        rows = np.random.default_rng(0).uniform([-180, -90], [180, 90], (2 * PIECE + 7, 2))
+        async with embedding(card, backend=backend, cached=False) as embedder:
+            one, other = await asyncio.gather(embed(embedder, rows), embed(embedder, rows))
+            assert backend.places == len(rows)
+        assert one.rows.tobytes() == other.rows.tobytes()
+
+    asyncio.run(main())
+
+
+def test_what_would_not_fit_the_queue_is_refused_before_anything_else(card):
+    async def main():
+        backend = GatedBackend()
+        async with embedding(card, backend=backend, queue=100) as embedder:
+            first = asyncio.create_task(embed(embedder, np.arange(120).reshape(60, 2) / 2))
+            await turns(1)
+            timing = Timing()
+            with pytest.raises(Overloaded, match="holds 60 of at most 100 points; 41 more do not fit"):
+                await embed(embedder, np.ones((41, 2)), timing=timing)
+            assert timing.seconds == {}
+            backend.open.set()
+            await first
+            assert counted(embedder, "satcle_rejected_total", reason="queue_full") == 1
+            assert len((await embed(embedder, np.ones((100, 2)))).rows) == 100
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed", "late"])
+def test_whoever_waits_for_a_call_that_does_not_end_well_computes_the_row_itself(card, end):
+    async def main():
+        backend = GatedBackend()
+        async with embedding(card, backend=backend) as embedder:
+            soon = asyncio.get_running_loop().time() + (0.01 if end == "late" else 30)
+            leader = asyncio.create_task(embed(embedder, [HERE], deadline=soon))
+            await asyncio.to_thread(backend.started.acquire)
+            waiting = [asyncio.create_task(embed(embedder, [NEXT_DOOR, FAR])) for _ in range(5)]
+            await turns()
+            if end == "cancelled":
+                leader.cancel()
+            if end == "late":
+                await asyncio.wait([leader])
+            backend.fails_first = end == "failed"
+            backend.open.set()
+            with pytest.raises((asyncio.CancelledError, BackendFailed, DeadlineExceeded)):
+                await leader
+            for result in await asyncio.gather(*waiting):
+                np.testing.assert_array_equal(result.rows, CountingBackend().embed(centres_of(result.cells)))
+
+    asyncio.run(main())
+
+
+def test_whoever_waits_for_anothers_row_waits_no_longer_than_its_own_deadline(card):
+    async def main():
+        backend = GatedBackend()
+        async with embedding(card, backend=backend) as embedder:
+            leader = asyncio.create_task(embed(embedder, [HERE]))
+            await asyncio.to_thread(backend.started.acquire)
+            with pytest.raises(DeadlineExceeded):
+                await embed(embedder, [HERE], deadline=asyncio.get_running_loop().time() + 0.01)
+            assert counted(embedder, "satcle_rejected_total", reason="deadline") == 1
+            backend.open.set()
+            await leader
+
+    asyncio.run(main())
+
+
+FATES = st.sampled_from(["patient", "cancelled", "hurried"])
+
+
+@given(st.lists(st.tuples(PLACES, FATES, st.integers(0, 4)), min_size=1, max_size=10), st.booleans())
+def test_whoever_leaves_everyone_else_gets_the_right_rows(card, calls, fails):
+    async def main():
+        backend = GatedBackend()
+        backend.fails_first = fails
+        backend.open.set()
+        async with embedding(card, backend=backend, batch=5) as embedder:
+            tasks = []
+            for rows, fate, pause in calls:
+                deadline = asyncio.get_running_loop().time() + (0.0005 if fate == "hurried" else 30)
+                tasks.append(asyncio.create_task(embed(embedder, rows, deadline=deadline)))
+                await turns(pause)
+                if fate == "cancelled":
+                    tasks[-1].cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            assert embedder.batcher.queued_points == 0
+        allowed = {"patient": (), "cancelled": (asyncio.CancelledError,), "hurried": (DeadlineExceeded,)}
+        failed = 0
+        for (_, fate, _), result in zip(calls, results, strict=True):
+            if isinstance(result, BackendFailed):
+                failed += 1
+            elif isinstance(result, BaseException):
+                assert isinstance(result, allowed[fate])
+            else:
+                np.testing.assert_array_equal(result.rows, CountingBackend().embed(centres_of(result.cells)))
+        assert failed <= fails
+
+    asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def default_bundle():
+    return read_bundle(bundle_path(DEFAULT))
+
+
+def places_everywhere(count):
+    """Uniform on the sphere, with the poles, the antimeridian and their neighbourhoods."""
+    rng = np.random.default_rng(7)
+    lat = np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
+    edges = [[lon, lat] for lon in (-180, 180, -179.9999999, 179.9999999, 0) for lat in (-90, -89.9999999, 0, 90)]
+    return np.concatenate([np.stack([rng.uniform(-180, 180, count), lat], axis=1), edges])
+
+
+def test_on_the_default_bundle_an_answer_never_depends_on_the_cache(default_bundle):
+    async def main():
+        card, backend = default_bundle.card, OnnxBackend(default_bundle, "cpu")
+        rows = places_everywhere(4000)
+        options = {"backend": backend, "batch": 512}
+        async with (
+            embedding(card, **options) as cached,
+            embedding(card, cached=False, **options) as uncached,
+            embedding(card, cached=False, backend=backend, batch=97) as otherwise,
+        ):
+            miss, hit, off = await embed(cached, rows), await embed(cached, rows), await embed(uncached, rows)
+            distinct = centres_of(np.unique(miss.cells))
+            exact = await embed(uncached, distinct, exact=True)
+            chunked = await embed(otherwise, rows)
+            alone = [await embed(otherwise, rows[n : n + 1]) for n in range(0, len(rows), 40)]
+        assert miss.rows.tobytes() == hit.rows.tobytes() == off.rows.tobytes()
+        of = np.searchsorted(np.unique(miss.cells), miss.cells)
+        assert exact.rows[of].tobytes() == miss.rows.tobytes()
+        np.testing.assert_allclose(chunked.rows, miss.rows, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(np.concatenate([one.rows for one in alone]), miss.rows[::40], rtol=0, atol=1e-6)
+
+    asyncio.run(main())

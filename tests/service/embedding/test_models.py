@@ -8,9 +8,9 @@ from service.embedding.backends.fake import FakeBackend
 from service.embedding.backends.onnx import OnnxBackend
 from service.embedding.embedder import Timing
 from service.embedding.models import load_models
-from service.errors import BackendFailed, NotReady, UnknownModel
+from service.errors import BackendFailed, InvalidSetting, NotReady, UnknownModel
 from service.metrics import Metrics
-from service.settings import Settings
+from service.settings import Settings, read_settings
 
 
 def load(*bundles, backend=None, **settings):
@@ -70,9 +70,12 @@ def test_settings_reach_the_embedder(tiny_bundle):
 
 
 def test_the_cache_memory_is_shared_among_the_models(two):
-    alone = load(two[0], cache_memory_mb=2).default.embedder.cache.state().capacity_rows
-    shared = [model.embedder.cache.state().capacity_rows for model in load(*two, cache_memory_mb=2).by_name.values()]
-    assert shared == [alone // 2] * 2
+    def capacities(*bundles):
+        embedders = [model.embedder for model in load(*bundles, cache_memory_mb=2).by_name.values()]
+        return [embedder.cache.info(embedder.batcher.spent)[0]["capacity_rows"] for embedder in embedders]
+
+    (alone,) = capacities(two[0])
+    assert capacities(*two) == pytest.approx([alone / 2] * 2, rel=1e-3)  # capacities are whole sets
 
 
 def test_a_bundle_that_is_not_there_or_altered_is_not_loaded(tmp_path, make_bundle):
@@ -112,3 +115,16 @@ def test_closing_closes_every_model(two):
     for model in models.by_name.values():
         with pytest.raises(NotReady):
             embed(model, [[1, 2]])
+
+
+def test_redis_is_a_tier_behind_memory_and_shows_no_password(tiny_bundle):
+    models = load(tiny_bundle, redis_url="redis://user:secret@localhost:1/0", cache_ttl_s=60)
+    info = models.default.embedder.cache.info(models.default.embedder.batcher.spent)
+    assert [tier["tier"] for tier in info] == ["memory", "redis"]
+    assert info[1]["breakers"] == {"read": "closed", "write": "closed"}
+    (alone,) = load(tiny_bundle, redis_url="redis://localhost:1", cache_memory_mb=0).default.embedder.cache._tiers
+    assert alone.name == "redis"
+    settings = Settings(redis_url="rediss+cluster://user:sec/ret@host:6379/0?password=secret")
+    assert settings.model_dump()["redis_url"] == "rediss+cluster://***@host:6379/0"
+    with pytest.raises(InvalidSetting, match=r"SATCLE_REDIS_URL '\*\*\*@host'"):
+        read_settings(redis_url="http://user:secret@host")

@@ -1,15 +1,16 @@
 import asyncio
-import sys
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.embedding.cache.memory import INDEX_BYTES_PER_ROW, MemoryCache
+from service.embedding.cache.memory import INDEX_BYTES_PER_ROW, WAYS, MemoryCache
 
 DIM = 3
 ROW_BYTES = 4 * DIM + INDEX_BYTES_PER_ROW
+H3_CELLS = st.integers(0x08A0000000000000, 0x08BFFFFFFFFFFFFF)
 
 
 def cache_of(rows):
@@ -21,8 +22,8 @@ def cells(*numbers):
 
 
 def rows_of(numbers):
-    """A row tells which cell it is of, and which `put` of it."""
-    return np.array([[number, number / 2, -number] for number in numbers], np.float32).reshape(-1, DIM)
+    """A row tells which cell it is of."""
+    return np.array([[n % 1009, n % 2003 / 2, -(n % 4001)] for n in numbers], np.float32).reshape(-1, DIM)
 
 
 def keep(cache, *numbers):
@@ -43,25 +44,28 @@ def test_what_was_kept_is_found_in_the_order_asked_for():
     assert found(cache, 3, 9, 1, 1) == [3, 1, 1]
 
 
-def test_the_first_kept_is_the_first_to_go():
+def test_the_one_used_longest_ago_is_the_first_to_go():
     cache = cache_of(3)
-    keep(cache, 1, 2, 3)
+    for number in (1, 2, 3):
+        keep(cache, number)
+    assert found(cache, 1) == [1]
     keep(cache, 4)
-    assert found(cache, 1, 2, 3, 4) == [2, 3, 4]
+    assert found(cache, 1, 2, 3, 4) == [1, 3, 4]
 
 
-def test_keeping_a_cell_again_neither_moves_it_nor_takes_a_second_place():
+def test_keeping_a_cell_again_takes_no_second_place():
     cache = cache_of(3)
     keep(cache, 1, 2)
-    keep(cache, 1, 1)
-    keep(cache, 3, 4)
-    assert found(cache, 1, 2, 3, 4) == [2, 3, 4]
+    keep(cache, 2, 1)
+    assert cache.state()["rows"] == 2
+    keep(cache, 3)
+    assert found(cache, 1, 2, 3) == [1, 2, 3]
 
 
-def test_of_more_cells_than_fit_the_last_stay():
+def test_of_more_cells_than_fit_as_many_stay_as_do():
     cache = cache_of(3)
-    keep(cache, *range(10))
-    assert found(cache, *range(10)) == [7, 8, 9]
+    keep(cache, *range(1, 11))
+    assert len(found(cache, *range(1, 11))) == 3
 
 
 @pytest.mark.parametrize("capacity_bytes", [0, 1, ROW_BYTES - 1])
@@ -69,20 +73,29 @@ def test_a_cache_too_small_for_a_row_keeps_nothing(capacity_bytes):
     cache = MemoryCache(DIM, capacity_bytes)
     keep(cache, 1, 2)
     assert found(cache, 1, 2) == []
-    assert cache.state().rows == cache.state().capacity_rows == cache.state().bytes == 0
+    assert cache.state() == {"rows": 0, "capacity_rows": 0, "bytes": 0}
 
 
 def test_a_cache_of_one_row_keeps_the_last():
     cache = cache_of(1)
-    for number in range(5):
+    for number in range(1, 6):
         keep(cache, number)
-    assert found(cache, *range(5)) == [4]
+    assert found(cache, *range(1, 6)) == [5]
 
 
 def test_nothing_kept_and_nothing_asked_is_nothing_found():
     cache = cache_of(2)
     keep(cache)
     assert found(cache) == []
+
+
+def test_once_closed_it_keeps_and_finds_nothing():
+    cache = cache_of(100)
+    keep(cache, 1)
+    asyncio.run(cache.close())
+    keep(cache, 2)
+    assert found(cache, 1, 2) == []
+    assert cache.state() == {"rows": 0, "capacity_rows": 0, "bytes": 0}
 
 
 def test_a_row_handed_out_is_a_copy():
@@ -101,34 +114,50 @@ def test_a_row_handed_in_is_copied():
     assert found(cache, 1) == [1]
 
 
-NUMBERS = st.lists(st.integers(0, 12), max_size=8)
+STEPS = st.lists(st.tuples(st.sampled_from(["keep", "find"]), st.integers(1, 24)), max_size=60)
 
 
-@given(st.integers(0, 6), st.lists(st.tuples(st.sampled_from(["keep", "find"]), NUMBERS), max_size=20))
-def test_it_behaves_as_a_plain_dict_that_forgets_its_first(capacity, steps):
+@given(st.integers(0, WAYS), STEPS)
+def test_one_set_forgets_what_was_used_longest_ago_as_a_plain_dict_would(capacity, steps):
     cache, model = cache_of(capacity), {}
-    for step, numbers in steps:
+    for step, number in steps:
         if step == "keep":
-            keep(cache, *numbers)
-            for number in numbers[-capacity:] if capacity else []:
-                model.setdefault(number)
-                if len(model) > capacity:
+            keep(cache, number)
+            if capacity and number not in model:
+                if len(model) == capacity:
                     del model[next(iter(model))]
+                model[number] = None
+        elif number in model:
+            assert found(cache, number) == [number]
+            model[number] = model.pop(number)
         else:
-            assert found(cache, *numbers) == [number for number in numbers if number in model]
-        assert cache.state().rows == len(model)
-        assert cache.state().bytes == len(model) * ROW_BYTES
+            assert found(cache, number) == []
+        assert cache.state()["rows"] == len(model)
 
 
-@pytest.mark.parametrize("capacity", [1_400, 5_470, 43_700])  # just over a third of a power of two: the worst dicts
-def test_the_byte_bound_holds_in_memory_as_measured(capacity):
+@given(st.integers(0, 200), st.lists(st.lists(H3_CELLS, unique=True, max_size=80), max_size=8))
+def test_whatever_is_kept_a_hit_is_the_row_of_its_cell_and_the_bound_holds(capacity, calls):
     cache = cache_of(capacity)
-    first = 0x8A0000000000000
-    for start in range(first, first + 3 * capacity, 1000):
-        numbers = np.arange(start, start + 1000, dtype=np.uint64)
-        asyncio.run(cache.keep(numbers, np.zeros((1000, DIM), np.float32)))
-    index, ring = cache._slot_of, cache._cell_in
-    boxed = sum(sys.getsizeof(cell) + sys.getsizeof(slot) for cell, slot in index.items())
-    measured = cache._slab.nbytes + sys.getsizeof(index) + sys.getsizeof(ring) + boxed
-    assert len(index) == capacity
-    assert measured <= capacity * ROW_BYTES
+    for numbers in calls:
+        keep(cache, *numbers)
+        found(cache, *itertools.chain(*calls))
+        state = cache.state()
+        assert state["rows"] <= state["capacity_rows"] <= capacity
+        assert state["bytes"] == state["rows"] * ROW_BYTES <= capacity * ROW_BYTES
+        assert len(found(cache, *numbers)) >= min(len(numbers), WAYS, state["capacity_rows"], 1)
+
+
+@pytest.mark.parametrize("capacity", [1, 17, 1_400, 43_700])
+def test_the_byte_bound_holds_for_every_array_there_is(capacity):
+    cache = cache_of(capacity)
+    arrays = [value for value in vars(cache).values() if isinstance(value, np.ndarray)]
+    assert sum(array.nbytes for array in arrays) <= capacity * ROW_BYTES
+    assert cache.state()["capacity_rows"] > capacity - WAYS
+
+
+def test_cells_of_one_neighbourhood_spread_over_the_sets():
+    cache = cache_of(16_000)
+    numbers = np.arange(0x08B1FB4660000000, 0x08B1FB4660000000 + 8_000 * 0x8000, 0x8000, np.uint64)
+    for part in np.split(numbers, 8):
+        asyncio.run(cache.keep(part, np.zeros((1000, DIM), np.float32)))
+    assert cache.state()["rows"] > 7_900

@@ -1,0 +1,3 @@
+from tests.redis_server import redis
+
+__all__ = ["redis"]
