@@ -1,7 +1,4 @@
-"""`satcle embed` on 1,000,000 rows with the default bundle: points a second and peak memory, as Markdown rows.
-
-python -m tests.benchmarks.bulk
-"""
+"""`satcle embed` on 1,000,000 rows with the default bundle: points a second and peak memory, as Markdown rows."""
 
 from __future__ import annotations
 
@@ -21,10 +18,12 @@ HEADER = "| from | to | points/s | CPU s | peak memory MB |\n|---|---|---:|---:|
 CASES = (("in.parquet", "out.parquet"), ("in.csv", "out.parquet"), ("in.csv", "out.csv"))
 
 
-def table(folder: Path) -> str:
-    """Write the inputs to `folder`, embed each, and say how it went."""
-    _write_places(folder)
-    return "\n".join([HEADER, *(_measured(folder / source, folder / target) for source, target in CASES)])
+def table() -> str:
+    """Write the inputs, embed each, and say how it went."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_places(folder)
+        return "\n".join([HEADER, *(_measured(folder / source, folder / target) for source, target in CASES)])
 
 
 def _write_places(folder: Path) -> None:
@@ -45,8 +44,3 @@ def _measured(source: Path, target: Path) -> str:
         raise SystemExit(f"{' '.join(command)} failed")
     kinds = f"{source.suffix[1:]} | {target.suffix[1:]}"
     return f"| {kinds} | {ROWS / seconds:,.0f} | {used.ru_utime + used.ru_stime:.1f} | {used.ru_maxrss / 1024:.0f} |"
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        print(table(Path(folder)))

@@ -99,7 +99,7 @@ def _peak_shares(encoder: Encoder, rounds: int) -> Iterator[tuple[str, str, str]
     """Share of the best library's SGEMM rate; a chunk is repeated until it takes about as long as the product."""
     peaks = _sgemm_runs()
     repeats = {n: max(1, round(2 * PEAK_SIDE**3 / (encoder.flops * n))) for n in CHUNKS}
-    chunks = {str(n): _repeated(encoder.embedding(uniform_on_sphere(n, seed=n)), repeats[n]) for n in CHUNKS}
+    chunks = {str(n): repeated(encoder.embedding(uniform_on_sphere(n, seed=n)), repeats[n]) for n in CHUNKS}
     seconds = interleaved({**peaks, **chunks}, rounds)
     product = np.min([seconds[name] for name in peaks], axis=0)
     for n in CHUNKS:
@@ -124,7 +124,7 @@ def _against_one_run(encoder: Encoder, rounds: int) -> Iterator[tuple[str, str, 
     sizes = {"one run": MANY, **{f"chunks of {n}": n for n in SERVED_CHUNKS}}
     runs: dict[str, Run] = {name: _chunked(encoder, lonlat, n) for name, n in sizes.items()}
     repeats = MANY // 512
-    runs["512"] = _repeated(encoder.embedding(lonlat[:512]), repeats)
+    runs["512"] = repeated(encoder.embedding(lonlat[:512]), repeats)
     seconds = interleaved(runs, rounds // 4)
     for name in sizes:
         ratio = np.median(seconds[name] / seconds["512"])
@@ -170,5 +170,5 @@ def _chunked(encoder: Encoder, lonlat: Floats, size: int) -> Run:
     return lambda: [run() for run in runs]
 
 
-def _repeated(run: Run, times: int) -> Run:
+def repeated(run: Run, times: int) -> Run:
     return lambda: [run() for _ in range(times)]

@@ -1,0 +1,39 @@
+"""What is measured against: the default bundle, a bundle of L = 40, and each model alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from service.bundle import Bundle, LonLat, PositionalEncoding, read_bundle, write_bundle
+from service.bundles import DEFAULT, bundle_path
+from service.embedding.backends.onnx import OnnxBackend
+from trainer.encoder_graph import encoder_graph
+from trainer.models.location_tower import LocationTower
+
+CHUNK = 512
+"""MAX_BATCH_POINTS, as it is by default."""
+
+
+def default_bundle() -> Bundle:
+    return read_bundle(bundle_path(DEFAULT))
+
+
+def bundle_of_40(folder: Path) -> Bundle:
+    """Untrained weights: what they compute costs the same. The rest of the card is the default bundle's."""
+    torch.manual_seed(0)
+    tower = LocationTower(legendre_polys=40).eval()
+    encoding = PositionalEncoding(variant="exact", legendre_polys=40)
+    card = default_bundle().card.model_copy(update={"name": "untrained-l40", "encoding": encoding})
+    return write_bundle(folder / card.name, card, {card.encoder: encoder_graph(tower).SerializeToString()})
+
+
+def model_alone(bundle: Bundle, lonlat: NDArray[np.float64]) -> Callable[[], object]:
+    """The model on these places, on one thread, in the chunks in which the service computes them."""
+    backend = OnnxBackend(bundle, "cpu")
+    chunks = [LonLat.from_degrees(lonlat[start : start + CHUNK]) for start in range(0, len(lonlat), CHUNK)]
+    return lambda: [backend.embed(chunk) for chunk in chunks]
