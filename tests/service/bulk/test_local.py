@@ -25,10 +25,10 @@ from service.bundle import LonLat
 from service.embedding.backends.fake import FakeBackend
 from service.embedding.cells import cell_strings, cells_of, centres_of
 from service.errors import BackendFailed, BadRow, BadTable, InvalidRequest, OutputExists
+from tests.peak_memory import PEAK_KILOBYTES
 
 CITIES = "city,lon,lat\nBeijing,116.4,39.9\nParis,2.35,48.86\n"
 CITIES_LONLAT = LonLat.from_degrees([[116.4, 39.9], [2.35, 48.86]])
-from tests.peak_memory import PEAK_KILOBYTES
 
 
 def write(path: Path, content: str | bytes | pa.Table) -> Path:
