@@ -9,6 +9,8 @@ from typing import Any
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Send
 
+from service.embedding.pieces import others_turn
+
 PIECE_BYTES = 262_144
 
 
@@ -38,7 +40,8 @@ class Pieces(StreamingResponse):
 
 
 async def sliced(whole: bytes | memoryview) -> AsyncIterator[memoryview]:
-    """`whole` in pieces, which share its memory."""
+    """`whole` in pieces, which share its memory; others have a turn after each, however fast the client takes them."""
     view = memoryview(whole)
     for start in range(0, len(view), PIECE_BYTES):
         yield view[start : start + PIECE_BYTES]
+        await others_turn()
