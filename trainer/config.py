@@ -184,6 +184,14 @@ class Config(Frozen):
         return digest_of(self.model_dump(mode="json"))
 
 
+def points_between(count: int, min_lat: float, max_lat: float) -> Points:
+    """Raises ConfigError where the latitudes are not in order."""
+    try:
+        return Points(count=count, min_lat=min_lat, max_lat=max_lat)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error)) from error
+
+
 def digest_of(described: object) -> str:
     """sha256 of canonical JSON."""
     canonical = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)

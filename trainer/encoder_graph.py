@@ -34,14 +34,14 @@ def encoder_graph(tower: LocationTower) -> onnx.ModelProto:
     encoded, features = add_encoding(graph, harmonics(tower.legendre_polys, tower.m0_scale))
     (weight, bias), *rest = _folded(tower.network)
     add_network(graph, encoded, [(weight[features], bias), *rest])
-    return graph.model(INPUT, TensorProto.DOUBLE, 2, tower.embedding_dim)
+    return graph.model([tensor(INPUT, TensorProto.DOUBLE, ["n", 2])], tower.embedding_dim)
 
 
 def network_graph(tower: LocationTower) -> onnx.ModelProto:
     """`tower` without its encoding: float32 `features` (n, L²) in, as SphericalHarmonics makes them."""
     graph = Graph()
     add_network(graph, "features", _folded(tower.network))
-    return graph.model("features", TensorProto.FLOAT, tower.encoding.feature_dim, tower.embedding_dim)
+    return graph.model([tensor("features", TensorProto.FLOAT, ["n", tower.encoding.feature_dim])], tower.embedding_dim)
 
 
 class Graph:
@@ -69,15 +69,22 @@ class Graph:
         node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
         self._nodes.append(node)
 
-    def model(self, name: str, dtype: int, width: int, embedding_dim: int) -> onnx.ModelProto:
-        """The model from input `name` (n, width) to OUTPUT (n, embedding_dim), checked."""
-        given = helper.make_tensor_value_info(name, dtype, ["n", width])
-        embedding = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", embedding_dim])
-        graph = helper.make_graph(self._nodes, "location_encoder", [given], [embedding], self._constants)
+    def model(self, given: list[onnx.ValueInfoProto], embedding_dim: int) -> onnx.ModelProto:
+        """The model from the inputs `given` to OUTPUT (n, embedding_dim), checked."""
+        return self.model_of("location_encoder", given, [tensor(OUTPUT, TensorProto.FLOAT, ["n", embedding_dim])])
+
+    def model_of(self, name: str, given: list[onnx.ValueInfoProto], made: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        """The model `name` from the inputs `given` to the outputs `made`, checked."""
+        graph = helper.make_graph(self._nodes, name, given, made, self._constants)
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, producer_name="satcle", ir_version=IR_VERSION)
         onnx.checker.check_model(model, full_check=True)
         return model
+
+
+def tensor(name: str, dtype: int, shape: list[str | int]) -> onnx.ValueInfoProto:
+    """An input or output; the sizes that are text are free."""
+    return helper.make_tensor_value_info(name, dtype, shape)
 
 
 def add_encoding(graph: Graph, constants: Harmonics) -> tuple[str, Integers]:

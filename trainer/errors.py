@@ -5,6 +5,8 @@ TrainerError
 ├── ImageryError      a source that is missing, altered or not as its config describes it
 ├── CheckpointError   a checkpoint that is missing, unreadable, or of another config
 ├── RunError          a run folder that is in the way
+├── TableError        a table that cannot be read, or lacks what was asked of it
+├── HeadError         a head that cannot be fitted or measured, or is there already
 └── ExportError       an exported graph that is not the tower (trainer.export)
 """
 
@@ -28,4 +30,12 @@ class CheckpointError(TrainerError):
 
 
 class RunError(TrainerError):
+    pass
+
+
+class TableError(TrainerError):
+    pass
+
+
+class HeadError(TrainerError):
     pass

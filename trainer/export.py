@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from service.bundle import Parity, SnapError
 from trainer.encoder_graph import INPUT, OUTPUT, encoder_graph
 from trainer.errors import TrainerError
 from trainer.models.location_tower import LocationTower
+from trainer.raster_graph import LATS, LONS, raster_graph
 from trainer.snap import PLACES, coarsest_resolution, measure_snap_errors, uniform_on_sphere
 
 MAX_PARITY_ERROR = 2e-5
@@ -69,6 +71,37 @@ def check_parity(graph: bytes, exact: LocationTower) -> Parity:
     return Parity(max_abs_error=float(difference[worst]), points=len(lonlat))
 
 
+def export_raster(encoder: bytes) -> tuple[bytes, Parity]:
+    """The graph of `encoder`, one of `encoder_graph`, over grids, and its largest difference from it on `parity_grid`.
+
+    Raises ExportError above twice MAX_PARITY_ERROR: each may be so far from the tower.
+    """
+    graph = raster_graph(onnx.load_from_string(encoder)).SerializeToString()
+    lons, lats = parity_grid()
+    expected = embed_with_graph(encoder, canonical_places(lons, lats))
+    (embeddings,) = open_graph(graph).run([OUTPUT], {LONS: lons, LATS: lats})
+    with np.errstate(invalid="ignore"):
+        difference = float(np.abs(embeddings - expected).max())
+    if not difference <= 2 * MAX_PARITY_ERROR:
+        raise ExportError(
+            f"the graph over grids differs from the encoder by {difference:.3g}; the limit is {2 * MAX_PARITY_ERROR:g}"
+        )
+    return graph, Parity(max_abs_error=difference, points=len(expected))
+
+
+def parity_grid() -> tuple[Floats, Floats]:
+    """Longitudes beyond both antimeridians, and latitudes from pole to pole, close to both."""
+    tiny = np.array([0.0, 1e-9, 1e-6, 1e-3, 0.1, 1.0])
+    return np.linspace(-200, 220, 64), np.concatenate([90 - tiny, np.linspace(88, -88, 45), tiny - 90])
+
+
+def canonical_places(lons: Floats, lats: Floats) -> Floats:
+    """The places of a grid, row by row, (n, 2): lon within ±180, and 0 at the poles."""
+    lonlat = _grid(lons, lats)
+    lonlat[:, 0] = np.where(np.abs(lonlat[:, 1]) == 90, 0, np.mod(lonlat[:, 0] + 180, 360) - 180)
+    return lonlat
+
+
 def parity_places() -> Floats:
     """Random places, the poles, the antimeridian and places near both, as (n, 2) lon and lat in degrees."""
     tiny = np.array([0.0, 1e-9, 1e-6, 1e-3, 0.1, 1.0])
@@ -88,11 +121,16 @@ def embed_exactly(exact: LocationTower, lonlat: Floats) -> Floats:
 
 def embed_with_graph(graph: bytes, lonlat: Floats) -> NDArray[np.float32]:
     """Float32 embeddings by onnxruntime on the CPU, (n, embedding_dim)."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session = open_graph(graph)
     chunks = [session.run([OUTPUT], {INPUT: lonlat[i : i + CHUNK]})[0] for i in range(0, len(lonlat), CHUNK)]
     return np.concatenate(chunks)
+
+
+def open_graph(graph: bytes) -> ort.InferenceSession:
+    """A session on one thread of the CPU."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _grid(lons: Floats, lats: Floats) -> Floats:

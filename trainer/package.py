@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from functools import partial
+from io import BytesIO
 from pathlib import Path
+
+import numpy as np
 
 from service.bundle import (
     UNSIGNED,
     Bundle,
     BundleCard,
+    ComponentsCard,
     Network,
     PositionalEncoding,
+    RasterCard,
     Training,
     check_target,
     write_bundle,
 )
 from trainer.checkpoint import Checkpoint, read_checkpoint
+from trainer.evaluation.components import PLACES as PLACES_OF_COMPONENTS
+from trainer.evaluation.components import QUANTILES, Components, principal_components
 from trainer.evaluation.figures import land_mask, principal_components_png
-from trainer.export import ExportedEncoder, embed_exactly, export_encoder
+from trainer.export import ExportedEncoder, embed_exactly, export_encoder, export_raster
 from trainer.snap import PLACES
 
 ENCODER = "encoder.onnx"
+RASTER = "raster.onnx"
+COMPONENTS = "components.npy"
 PREVIEW = "preview.png"
 
 
@@ -37,9 +46,31 @@ def package(
     checkpoint = read_checkpoint(checkpoint_path)
     tower = checkpoint.location_tower()
     exported = export_encoder(tower, snap_places)
-    preview = principal_components_png(partial(embed_exactly, tower.double().eval()), land_mask())
+    embed = partial(embed_exactly, tower.double().eval())
+    components = principal_components(embed)
+    preview = principal_components_png(embed, components, land_mask())
     card = describe(checkpoint, exported, name or checkpoint.config.name)
-    return write_bundle(out, card, {ENCODER: exported.onnx, PREVIEW: preview}, overwrite=overwrite)
+    card, map_files = with_maps(card, exported.onnx, components)
+    return write_bundle(out, card, {ENCODER: exported.onnx, PREVIEW: preview, **map_files}, overwrite=overwrite)
+
+
+def with_maps(card: BundleCard, encoder: bytes, components: Components) -> tuple[BundleCard, dict[str, bytes]]:
+    """The card with what maps need, and the files of that: the encoder over grids, and the colours of embeddings.
+
+    Raises ExportError where the graph over grids is not the encoder's.
+    """
+    graph, parity = export_raster(encoder)
+    described = card.model_copy(
+        update={
+            "raster": RasterCard(file=RASTER, parity=parity),
+            "components": ComponentsCard(
+                file=COMPONENTS, explained=components.explained, quantiles=QUANTILES, places=PLACES_OF_COMPONENTS
+            ),
+        }
+    )
+    array = BytesIO()
+    np.save(array, components.affine.astype(np.float32), allow_pickle=False)
+    return described, {RASTER: graph, COMPONENTS: array.getvalue()}
 
 
 def describe(checkpoint: Checkpoint, exported: ExportedEncoder, name: str) -> BundleCard:

@@ -67,6 +67,29 @@ class Parity(Frozen):
     points: int
 
 
+class RasterCard(Frozen):
+    """The encoder as a second graph, over grids: float64 `lons` (W,), `lats` (H,) → float32 `embedding` (H·W, dim).
+
+    `parity` is its largest difference from the encoder's own graph.
+    """
+
+    file: str
+    parity: Parity
+
+
+class ComponentsCard(Frozen):
+    """The first three principal components of the embeddings, on one scale for the whole globe.
+
+    `file` is float32 `.npy` (embedding_dim + 1, 3): (embedding, 1) @ it is 0 to 1 between the `quantiles` of places
+    uniform on the sphere, of which there were `places`. `explained` is each component's share of their variance.
+    """
+
+    file: str
+    explained: tuple[float, float, float]
+    quantiles: tuple[float, float]
+    places: int = Field(ge=1)
+
+
 class DataSource(Frozen):
     """One source of the training data, as it must be credited."""
 
@@ -97,17 +120,63 @@ class Metric(Frozen):
     on: str
 
 
+class HeadFit(Frozen):
+    """How a head was fitted, so that its metrics can be measured again on the rows held out from it.
+
+    `column` is the target's in the table; `rows` of it were used, in three parts drawn by `seed`; those of classes
+    dropped because they are rare were not. `parity` is the largest difference between the graph and the float64
+    network at the held-out rows, in units of max(1, |prediction|).
+    """
+
+    column: str
+    rows: int = Field(ge=1)
+    train: int = Field(ge=1)
+    validation: int = Field(ge=1)
+    test: int = Field(ge=1)
+    seed: int
+    hidden_dims: tuple[int, ...]
+    epochs: int = Field(ge=1)
+    parity: float
+
+
 class HeadCard(Frozen):
-    """A task model on the embedding."""
+    """A task model on the embedding: an ONNX graph, float32 `embedding` (n, dim) → float32 `prediction` (n, columns).
+
+    Regression predicts one column, in `unit`; classification the probability of each of `classes`. `transform` is that
+    of the target in which a regression was fitted; the graph undoes it. `value_range` is the scale on which maps show
+    a regression, `colormap_name` the colour map that suits it.
+    """
 
     id: Name
     task: Literal["regression", "classification"]
     file: str
+    description: str = ""
     unit: str | None = None
     classes: tuple[str, ...] | None = None
-    transform: str | None = None
+    transform: Literal["log1p"] | None = None
+    value_range: tuple[float, float] | None = None
+    colormap_name: str | None = None
     metrics: tuple[Metric, ...] = ()
     source: DataSource
+    fit: HeadFit | None = None
+
+    @property
+    def columns(self) -> int:
+        """How many numbers the graph predicts for a place."""
+        return len(self.classes) if self.classes else 1
+
+    @model_validator(mode="after")
+    def _task_and_output_agree(self) -> HeadCard:
+        if self.task == "classification":
+            if self.classes is None or len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
+                raise ValueError(f"head {self.id}: a classification needs two classes or more, all different")
+            if self.unit or self.transform or self.value_range:
+                raise ValueError(f"head {self.id}: unit, transform and value_range are for regressions")
+        elif self.classes is not None:
+            raise ValueError(f"head {self.id}: classes are for classifications")
+        if self.value_range and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"head {self.id}: value_range is low, high")
+        return self
 
 
 class BundleCard(Frozen):
@@ -134,6 +203,14 @@ class BundleCard(Frozen):
     training: Training
     metrics: tuple[Metric, ...] = ()
     heads: tuple[HeadCard, ...] = ()
+    raster: RasterCard | None = None
+    components: ComponentsCard | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that the card names."""
+        optional = (self.raster, self.components)
+        return (self.encoder, *(head.file for head in self.heads), *(part.file for part in optional if part))
 
     @model_validator(mode="after")
     def _dimensions_are_prefixes(self) -> BundleCard:
@@ -143,6 +220,13 @@ class BundleCard(Frozen):
             raise ValueError(f"dimensions {self.dimensions} must lie in 1 to embedding_dim {self.embedding_dim}")
         return self
 
+    @model_validator(mode="after")
+    def _heads_differ(self) -> BundleCard:
+        ids = [head.id for head in self.heads]
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"two heads share an id: {', '.join(ids)}")
+        return self
+
 
 UNSIGNED = "0" * 64
 """The digest of a card that `write_bundle` has yet to fill in."""
@@ -150,6 +234,8 @@ UNSIGNED = "0" * 64
 
 def bundle_digest(card: BundleCard, file_sha256: Mapping[str, str]) -> str:
     """sha256 of the card without its digest and of every other file's sha256: what the cache is keyed by."""
-    described = {"card": card.model_dump(mode="json", exclude={"digest"}), "files": dict(sorted(file_sha256.items()))}
+    parts = {name for name in ("raster", "components") if getattr(card, name) is None}  # unknown to older cards
+    fields = card.model_dump(mode="json", exclude={"digest", *parts})
+    described = {"card": fields, "files": dict(sorted(file_sha256.items()))}
     canonical = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

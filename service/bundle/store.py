@@ -46,7 +46,7 @@ def read_bundle(path: Path) -> Bundle:
     if CARD not in contents:
         raise BundleCorrupt(f"{path}: the manifest lists no {CARD}; export the bundle again")
     card = _parse(BundleCard, contents[CARD], path / CARD)
-    for name in (card.encoder, *(head.file for head in card.heads)):
+    for name in card.files:
         if name not in contents:
             raise BundleCorrupt(f"{path}: the card names {name}, which the manifest does not list")
     if card.digest != bundle_digest(card, _sha256_by_name(manifest.files)):

@@ -1,3 +1,5 @@
+import json
+import shutil
 import subprocess
 import sys
 
@@ -7,12 +9,14 @@ from typer.testing import CliRunner
 
 from service.bundle import read_bundle
 from tests.synthetic_world import small_config, write_config, write_world
-from trainer.cli import data, export, pretrain
+from trainer.cli import data, evaluate, export, fit_head, pretrain
 
 app = typer.Typer()
 app.add_typer(data, name="data")
 app.command()(pretrain)
 app.command()(export)
+app.command()(fit_head)
+app.command()(evaluate)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,82 @@ def test_data_commands(place):
     assert "180 x 90" in checked.stdout
     fetched = run("data", "get", place / "small.yaml", "--imagery", place / "imagery")
     assert (fetched.exit_code, fetched.stdout) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def bundle(small_bundle, tmp_path_factory):
+    """A copy of the small bundle, to be written to."""
+    return shutil.copytree(small_bundle.path, tmp_path_factory.mktemp("bundles") / "b")
+
+
+def test_from_raster_to_head_to_the_same_figures_again(place, bundle):
+    table = place / "z.csv"
+    raster = place / "imagery" / "positions.tif"
+    sampled = run("data", "sample", raster, "--column", "z", "--band", 3, "--points", 600, "--out", table)
+    assert sampled.exit_code == 0, sampled.output
+    assert sampled.stdout == f"{table}: 600 places\n"
+
+    asked = ["--target", "z", "--task", "regression", "--id", "northness", "--bundle", bundle, "--hidden", "16"]
+    said = ["--unit", "radii", "--credit", "made up", "--license", "CC0-1.0", "--description", "how far north"]
+    fitted = run("fit-head", table, *asked, *said)
+    assert fitted.exit_code == 0, fitted.output
+    (head,) = read_bundle(bundle).card.heads
+    assert (head.id, head.unit, head.description, head.fit.column) == ("northness", "radii", "how far north", "z")
+    assert (head.source.name, head.source.credit, head.source.license) == ("z.csv", "made up", "CC0-1.0")
+    assert "R2 0." in fitted.stdout
+
+    measured = run("evaluate", bundle, "--data", table)
+    assert measured.exit_code == 0, measured.output
+    assert "northness" in measured.stdout
+    assert "120 held out" in measured.stdout
+    assert run("evaluate", bundle, "--data", table, "--head", "northness").exit_code == 0
+
+
+def test_places_are_sampled_from_polygons_by_name(place):
+    areas = place / "areas.geojson"
+    ring = [[0, 0], [40, 0], [40, 40], [0, 40], [0, 0]]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "properties": {"title": "here"}, "geometry": geometry}
+    areas.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    out = place / "areas.csv"
+    done = run("data", "sample", areas, "--column", "where", "--property", "title", "--points", 20, "--out", out)
+    assert done.exit_code == 0, done.output
+    header, *rows = out.read_text().splitlines()
+    assert header.replace('"', "") == "lon,lat,where"
+    for row in rows:
+        lon, lat, where = row.split(",")
+        assert 0 <= float(lon) <= 40
+        assert 0 <= float(lat) <= 40
+        assert where == '"here"'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit-head", "{place}/none.csv", "--target", "z", "--task", "regression"], "none.csv cannot be read"),
+        (["fit-head", "{place}/t.csv", "--target", "w", "--task", "regression"], "has no column 'w'; it has 'z'"),
+        (["fit-head", "{place}/t.csv", "--target", "z", "--task", "guess"], "task: "),
+        (["fit-head", "{place}/t.csv", "--target", "z", "--task", "regression", "--hidden", "a"], "hidden_dims"),
+        (["fit-head", "{place}/t.csv", "--target", "z", "--task", "regression", "--bundle", "no"], "no bundle at "),
+        (["fit-head", "{place}/t.csv", "--target", "z", "--task", "regression", "--transform", "log1p"], "log1p needs"),
+        (["fit-head", "{place}/t.csv", "--target", "z", "--task", "regression", "--out", "{place}"], "exists; choose"),
+        (["evaluate", "none", "--data", "{place}/t.csv"], "no bundle at "),
+        (["evaluate", "{bundle}", "--data", "{place}/none.csv"], "none.csv cannot be read"),
+        (["evaluate", "{bundle}", "--data", "{place}/t.csv", "--head", "no"], "has no head 'no'"),
+        (["data", "sample", "{place}/none.tif", "--column", "z", "--out", "{place}/o.csv"], "none.tif does not exist"),
+        (["data", "sample", "{place}/none.tif", "--column", "z", "--out", "{place}/o.xls"], "o.xls: tables are"),
+        (["data", "sample", "{place}/t.geojson", "--column", "z", "--out", "{place}/o.csv"], "cannot be read"),
+    ],
+)
+def test_what_a_head_s_maker_can_put_right_is_one_line_on_stderr(place, bundle, arguments, message):
+    (place / "t.csv").write_text("lon,lat,z\n" + "".join(f"{i},{i},{i - 5}\n" for i in range(50)))
+    if "fit-head" in arguments and "--bundle" not in arguments:
+        arguments = [*arguments, "--bundle", "{bundle}"]
+    failed = run(*(argument.format(place=place, bundle=bundle) for argument in arguments))
+    assert failed.exit_code == 1, failed.output
+    assert failed.stderr.startswith("Error: ")
+    assert message in failed.stderr
+    assert len(failed.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

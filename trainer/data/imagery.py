@@ -103,6 +103,17 @@ def read_raster(source: Source, imagery: Path) -> Raster:
     return Raster(values, bounds)
 
 
+def band_count(path: Path) -> int:
+    """Of the raster at `path`. Raises ImageryError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as file:
+                return int(file.count)
+    except RasterioIOError as error:
+        raise ImageryError(f"{path} is not a raster that can be read: {error}") from error
+
+
 def sha256(source: Source, imagery: Path) -> str:
     """Of the source's file. Raises ImageryError where the file is absent or is not the one the config names."""
     path = source_file(source, imagery)

@@ -48,11 +48,16 @@ class Raster:
         sampled[~self._covers(lonlat)] = torch.nan
         return sampled
 
+    def pixels(self, lonlat: Tensor) -> Tensor:
+        """The pixel that holds each place (n, 2) → (n, bands) float32; NaN where there is no data."""
+        row, column = self._position(lonlat)
+        pixels = self._corners(row.round().long(), column.round().long())[0]
+        pixels[~self._covers(lonlat)] = torch.nan
+        return pixels
+
     def has_data(self, lonlat: Tensor) -> Tensor:
         """Whether the pixel that holds each place (n, 2) is valid in every band → (n,) bool."""
-        row, column = self._position(lonlat)
-        pixel = self._corners(row.round().long(), column.round().long())[0]
-        return ~pixel.isnan().any(dim=1) & self._covers(lonlat)
+        return ~self.pixels(lonlat).isnan().any(dim=1)
 
     def _position(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
         """Fractional row and column, the centres of the first pixels at 0."""

@@ -40,7 +40,9 @@ def draw_places(points: Points, on_land: Callable[[Tensor], Tensor], seed: int) 
         found += len(kept[-1])
         empty = 0 if len(kept[-1]) else empty + 1
         if empty == MAX_EMPTY_DRAWS:
-            raise ImageryError(f"{points.land} has no data between latitudes {points.min_lat} and {points.max_lat}")
+            raise ImageryError(
+                f"{points.land or 'the raster'} has no data between latitudes {points.min_lat} and {points.max_lat}"
+            )
     return torch.cat(kept)[: points.count]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
 from importlib import resources
 
 import numpy as np
@@ -11,32 +10,21 @@ from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
-from trainer.snap import uniform_on_sphere
+from trainer.evaluation.components import Components, Embed, Floats
 
-Floats = NDArray[np.float64]
-Embed = Callable[[Floats], Floats]
-
-PLACES = 20_000
-QUANTILES = (0.01, 0.99)
 SEA_BRIGHTNESS = 0.35
 
 
-def principal_components_png(embed: Embed, land: NDArray[np.bool_]) -> bytes:
+def principal_components_png(embed: Embed, components: Components, land: NDArray[np.bool_]) -> bytes:
     """The world in the first three principal components as red, green and blue (SatCLIP, figure 2a), the sea darkened.
 
     Plate carrée, north up, with a pixel for each of `land` (rows, 2 rows). `embed` maps (n, 2) lon and lat in
-    degrees to (n, d). Components and colour scale come from places uniform by area, so that the poles weigh what
-    they measure.
+    degrees to (n, d).
     """
     rows = len(land)
-    sample = embed(uniform_on_sphere(PLACES, seed=0))
-    mean = sample.mean(axis=0)
-    _, _, axes = np.linalg.svd(sample - mean, full_matrices=False)
-    axes = axes[:3] * np.sign(axes[:3].sum(axis=1, keepdims=True))  # a sign is arbitrary; let it be stable
-    low, high = np.quantile((sample - mean) @ axes.T, QUANTILES, axis=0)
-    colour = ((embed(_pixel_centres(rows)) - mean) @ axes.T - low) / (high - low)
+    colour = components.of(embed(_pixel_centres(rows)))
     brightness = np.where(land, 1, SEA_BRIGHTNESS)[..., None]
-    return _png((255 * brightness * colour.clip(0, 1).reshape(rows, 2 * rows, 3)).astype(np.uint8))
+    return _png((255 * brightness * colour.reshape(rows, 2 * rows, 3)).astype(np.uint8))
 
 
 def land_mask() -> NDArray[np.bool_]:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pytest
@@ -5,7 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.bundle import BundleCard, DataSource, HeadCard, Metric, Network, Parity, PositionalEncoding, SnapError
+from service.bundle import (
+    BundleCard,
+    ComponentsCard,
+    DataSource,
+    HeadCard,
+    Metric,
+    Network,
+    Parity,
+    PositionalEncoding,
+    RasterCard,
+    SnapError,
+)
 from service.bundle.card import bundle_digest
 
 SOURCE = DataSource(name="a", credit="b", license="MIT")
@@ -35,6 +47,8 @@ ANOTHER = {
     "snap_resolution": None,
     "parity": Parity(max_abs_error=0.0, points=2),
     "metrics": (Metric(name="r2", value=0.5, on="held-out land"),),
+    "raster": RasterCard(file="raster.onnx", parity=Parity(max_abs_error=0.0, points=2)),
+    "components": ComponentsCard(file="c.npy", explained=(0.5, 0.3, 0.2), quantiles=(0.01, 0.99), places=9),
     "heads": (HeadCard(id="elevation", task="regression", file="elevation.onnx", source=SOURCE),),
 }
 FIXED = {"format", "dtype", "coordinate_order"}
@@ -112,6 +126,12 @@ def test_the_digest_depends_on_every_field(card, field):
     assert bundle_digest(other, {}) != bundle_digest(card, {})
 
 
+def test_a_card_older_than_maps_keeps_its_digest(card):
+    fields = card.model_dump(mode="json", exclude={"digest", "raster", "components"})
+    described = json.dumps({"card": fields, "files": {}}, sort_keys=True, separators=(",", ":"))
+    assert bundle_digest(card, {}) == hashlib.sha256(described.encode()).hexdigest()
+
+
 def test_the_digest_depends_on_the_training(card):
     other = card.model_copy(update={"training": card.training.model_copy(update={"seed": 1})})
     assert bundle_digest(other, {}) != bundle_digest(card, {})
@@ -131,3 +151,39 @@ def test_the_digest_depends_on_every_file_and_its_name(card, files):
 def test_a_card_read_by_eye_says_where_its_data_came_from(card):
     written = json.loads(card.model_dump_json())
     assert written["training"]["sources"][0].keys() == {"name", "credit", "license", "url", "sha256"}
+
+
+HEAD = {"id": "height", "task": "regression", "file": "height.onnx", "source": SOURCE}
+CLASSES = {**HEAD, "task": "classification", "classes": ("a", "b")}
+
+
+def test_a_head_predicts_one_column_or_one_a_class():
+    assert HeadCard(**HEAD).columns == 1
+    assert HeadCard(**CLASSES).columns == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({**HEAD, "classes": ("a", "b")}, "classes are for classifications"),
+        ({**CLASSES, "classes": None}, "two classes or more"),
+        ({**CLASSES, "classes": ("a",)}, "two classes or more"),
+        ({**CLASSES, "classes": ("a", "b", "a")}, "all different"),
+        ({**CLASSES, "unit": "m"}, "are for regressions"),
+        ({**CLASSES, "transform": "log1p"}, "are for regressions"),
+        ({**CLASSES, "value_range": (0, 1)}, "are for regressions"),
+        ({**HEAD, "value_range": (1, 1)}, "value_range is low, high"),
+        ({**HEAD, "value_range": (1, float("inf"))}, "finite"),
+        ({**HEAD, "transform": "sqrt"}, "log1p"),
+        ({**HEAD, "id": "../height"}, "pattern"),
+    ],
+)
+def test_a_head_whose_task_and_output_disagree_is_refused(fields, message):
+    with pytest.raises(ValidationError, match=message):
+        HeadCard(**fields)
+
+
+def test_heads_of_one_bundle_have_names_of_their_own(card):
+    head = HeadCard(**HEAD)
+    with pytest.raises(ValidationError, match="two heads share an id: height, height"):
+        altered(card, heads=(head, head))

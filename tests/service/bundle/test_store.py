@@ -13,6 +13,8 @@ from service.bundle import (
     BundleUnsupported,
     DataSource,
     HeadCard,
+    Parity,
+    RasterCard,
     find_bundles,
     read_bundle,
     write_bundle,
@@ -195,6 +197,9 @@ def test_a_card_that_names_a_file_that_is_not_listed_is_refused_at_writing(tmp_p
     )
     with pytest.raises(BundleCorrupt, match=r"names depth.bin, which the manifest does not list"):
         write_bundle(tmp_path / "b", card.model_copy(update={"heads": (head,)}), FILES)
+    raster = RasterCard(file="grid.bin", parity=Parity(max_abs_error=0.0, points=1))
+    with pytest.raises(BundleCorrupt, match=r"names grid.bin"):
+        write_bundle(tmp_path / "b", card.model_copy(update={"raster": raster}), FILES)
     with pytest.raises(BundleCorrupt, match=r"names encoder.onnx"):
         write_bundle(tmp_path / "b", card, {"other": b""})
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import pytest
 import rasterio
 from rasterio.io import MemoryFile
 
+from trainer.evaluation.components import principal_components
 from trainer.evaluation.figures import land_mask, principal_components_png
 
 
@@ -19,7 +20,12 @@ def xyz_scaled(lonlat: np.ndarray) -> np.ndarray:
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # as any PNG
 def test_the_main_direction_of_the_embedding_is_red():
-    with MemoryFile(principal_components_png(xyz_scaled, np.ones((20, 40), bool))) as memory, memory.open() as file:
+    with (
+        MemoryFile(
+            principal_components_png(xyz_scaled, principal_components(xyz_scaled), np.ones((20, 40), bool))
+        ) as memory,
+        memory.open() as file,
+    ):
         assert file.driver == "PNG"
         red, green, blue = file.read().astype(int)
     assert red.shape == (20, 40)
@@ -39,6 +45,8 @@ def test_the_land_mask_knows_land_from_sea(lon: float, lat: float, is_land: bool
 
 
 def test_the_sea_is_darker(tmp_path):
-    (tmp_path / "sea.png").write_bytes(principal_components_png(xyz_scaled, np.zeros((20, 40), bool)))
+    (tmp_path / "sea.png").write_bytes(
+        principal_components_png(xyz_scaled, principal_components(xyz_scaled), np.zeros((20, 40), bool))
+    )
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(tmp_path / "sea.png") as file:
         assert 80 < file.read().max() < 100
