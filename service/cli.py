@@ -145,6 +145,58 @@ def embed(
     typer.echo(f"{report.points:,} points in {report.seconds:.1f} s, {rate:,.0f} points/s, {card.name} -> {target}")
 
 
+@app.command("map")
+def draw_map(
+    target: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT", help=".tif, .png, .parquet, .arrow, .geojson")
+    ],
+    bbox: Annotated[str, typer.Option(metavar="W,S,E,N", help="Degrees; west > east crosses the antimeridian.")],
+    reference: Annotated[
+        list[str] | None, typer.Option(metavar="LON,LAT", help="Like which place; may be repeated.")
+    ] = None,
+    negative: Annotated[
+        list[str] | None, typer.Option(metavar="LON,LAT", help="Unlike which place; may be repeated.")
+    ] = None,
+    head: Annotated[str | None, typer.Option(metavar="NAME", help="A head of the model, for references.")] = None,
+    model: Annotated[str | None, typer.Option(help="Path of a bundle, or name of a shipped one.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels from west to east.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels from north to south.")] = None,
+    resolution: Annotated[float | None, typer.Option(metavar="DEGREES", help="Size of a pixel, instead.")] = None,
+    h3_resolution: Annotated[int | None, typer.Option(help="Of the cells that a table or .geojson holds.")] = None,
+    colormap: Annotated[str | None, typer.Option(metavar="NAME", help="Colour map of a .png, as viridis.")] = None,
+    rescale: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Values at the ends of its colours.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+) -> None:
+    """Map how alike places are to a reference, or what a head predicts, over a box.
+
+    A GeoTIFF holds values (Cloud-Optimized, EPSG:4326), a PNG colours, a table or GeoJSON the H3 cells of the box.
+    """
+    import asyncio
+
+    from service.bulk.progress import Bar
+    from service.bulk.replace import replacing
+    from service.bundles import DEFAULT
+    from service.embedding.models import load_models
+    from service.maps.files import Look, bbox_of, layer_for, sheet_for, write_map
+    from service.metrics import Metrics
+    from service.settings import read_settings
+
+    box = bbox_of(bbox)
+    sheet = sheet_for(target, box, width=width, height=height, degrees=resolution, h3_resolution=h3_resolution)
+    settings = read_settings(bundles=(model or DEFAULT,), cache_memory_mb=0, redis_url=None)
+    models = load_models(settings, Metrics(), None)
+
+    async def draw(staging: Path, bar: Bar) -> None:
+        layer = await layer_for(models.default, reference or [], negative or [], head)
+        look = Look(colormap, rescale)
+        await write_map(staging, sheet, models.default, layer, look, bar.begin, bar.advance)
+        await models.close()
+
+    with _terminated_as_interrupted(), Bar() as bar, replacing(target, overwrite=overwrite) as staging:
+        asyncio.run(draw(staging, bar))
+    typer.echo(f"{models.default.bundle.card.name} -> {target}")
+
+
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM ends the command as Ctrl-C does, so that nothing half-written is left behind."""

@@ -6,6 +6,9 @@ ServiceError
 ├── MalformedBody       bytes that do not parse as what they claim to be
 ├── TooLarge            more points or bytes than the limit
 ├── UnknownModel        no such model is served
+├── UnknownTile         no such tile matrix set, or no such tile in it
+├── UnknownLayer        the model has nothing of that kind to show
+├── UnknownHead         the model has no such head
 ├── UnsupportedMediaType a body of a kind that is not read
 ├── NotAcceptable       only kinds of answer that are not written were asked for
 ├── Overloaded          the queue is full, counted in points
@@ -62,6 +65,18 @@ class TooLarge(ServiceError):
 
 
 class UnknownModel(ServiceError):
+    pass
+
+
+class UnknownTile(ServiceError):
+    pass
+
+
+class UnknownLayer(ServiceError):
+    pass
+
+
+class UnknownHead(ServiceError):
     pass
 
 

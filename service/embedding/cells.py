@@ -43,3 +43,23 @@ def parse_cell(text: str) -> int | None:
 
 def cell_strings(cells: Cells) -> Sequence[str]:
     return [f"{cell:x}" for cell in cells.tolist()]
+
+
+def coarsest_cells() -> Cells:
+    """The 122 cells of resolution 0, which cover the sphere."""
+    return np.array(h3.get_res0_cells(), np.uint64)
+
+
+def children_of(cell: int, resolution: int) -> Cells:
+    """The cells of a finer resolution that descend from `cell`: each cell descends from one of each coarser."""
+    return np.array(h3.cell_to_children(cell, resolution), np.uint64)
+
+
+def outline_of(cell: int) -> NDArray[np.float64]:
+    """The corners of the cell, counterclockwise, 5 to 10 of them: lon and lat in degrees, (n, 2)."""
+    return np.array(h3.cell_to_boundary(cell), np.float64)[:, ::-1]
+
+
+def number_of_cells(resolution: int) -> int:
+    """On the whole sphere."""
+    return h3.get_num_cells(resolution)  # type: ignore[no-any-return]

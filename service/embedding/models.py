@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from service.bundle import Bundle, BundleCard, BundleError, LonLat, read_bundle
 from service.bundles import bundle_path
-from service.embedding.backends.base import Backend
-from service.embedding.backends.onnx import OnnxBackend
+from service.embedding.backends.base import Backend, GridBackend
+from service.embedding.backends.onnx import OnnxBackend, OnnxGridBackend
 from service.embedding.batcher import Batcher, BatchLimits
 from service.embedding.cache.base import Tier
 from service.embedding.cache.memory import MemoryCache
@@ -15,6 +15,7 @@ from service.embedding.cache.redis import RedisCache, RedisServer
 from service.embedding.cache.tiers import Cache
 from service.embedding.cache.values import Values
 from service.embedding.embedder import Embedder
+from service.embedding.heads import Heads, open_heads
 from service.errors import UnknownModel
 from service.metrics import Metrics
 from service.settings import Settings
@@ -24,11 +25,14 @@ PROBE = LonLat.from_degrees([[0.0, 0.0]])
 
 @dataclass(frozen=True)
 class Model:
-    """A verified bundle and what embeds with it."""
+    """A verified bundle, what embeds with it, and what predicts from its embeddings."""
 
     bundle: Bundle
     backend: Backend
     embedder: Embedder
+    heads: Heads
+    grid_backend: GridBackend | None = None
+    """The fast way for grids, where the bundle has one."""
 
     async def probe(self, points: int = 1) -> None:
         """A real inference of so many places on the real provider; raises BackendFailed, also where workers hang."""
@@ -68,13 +72,17 @@ def load_models(settings: Settings, metrics: Metrics, backend: Backend | None) -
 
 def _load(bundle: Bundle, settings: Settings, metrics: Metrics, backend: Backend | None) -> Model:
     card = bundle.card
-    backend = backend or OnnxBackend(bundle, settings.provider)
+    grid_backend = None
+    if backend is None:
+        backend = OnnxBackend(bundle, settings.provider)
+        grid_backend = OnnxGridBackend(bundle, card.raster.file, settings.provider) if card.raster else None
     limits = BatchLimits(settings.max_batch_points, settings.max_queue_points, settings.worker_threads)
     batcher = Batcher(backend, limits, metrics, card.name)
     tiers = _tiers(card, backend, settings, metrics)
     cache = Cache(tiers, metrics) if tiers else None
     metrics.provider_info.labels(card.name, backend.provider).set(1)
-    return Model(bundle, backend, Embedder(card, batcher, cache, settings.snap == "cell", metrics))
+    embedder = Embedder(card, batcher, cache, settings.snap == "cell", metrics)
+    return Model(bundle, backend, embedder, open_heads(bundle, settings.provider), grid_backend)
 
 
 def _tiers(card: BundleCard, backend: Backend, settings: Settings, metrics: Metrics) -> list[Tier]:

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from service.embedding.backends.base import Rows
 from service.embedding.cells import Cells
+
+
+def arrow_stream_of(table: pa.Table) -> memoryview:
+    """An Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return memoryview(sink.getvalue())
+
+
+def parquet_of(table: pa.Table) -> memoryview:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return memoryview(sink.getvalue())
 
 
 def embedding_schema(given: pa.Schema, model: str, digest: str, dimensions: int, with_cells: bool) -> pa.Schema:

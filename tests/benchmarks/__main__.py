@@ -18,6 +18,7 @@ TITLES = {
     "cache": "A lookup in the cache",
     "peers": "Beside a plain FastAPI service",
     "bulk": "`satcle embed`, 1,000,000 rows",
+    "raster": "Rasters and tiles",
 }
 """By the name of the module whose `table` it is."""
 

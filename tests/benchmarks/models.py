@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, LonLat, PositionalEncoding, read_bundle, write_bundle
+from service.bundle import Bundle, LonLat, PositionalEncoding, RasterCard, read_bundle, write_bundle
 from service.bundles import DEFAULT, bundle_path
 from service.embedding.backends.onnx import OnnxBackend
 from trainer.encoder_graph import encoder_graph
+from trainer.export import export_raster
 from trainer.models.location_tower import LocationTower
 
 CHUNK = 512
@@ -26,10 +27,17 @@ def default_bundle() -> Bundle:
 def bundle_of_40(folder: Path) -> Bundle:
     """Untrained weights: what they compute costs the same. The rest of the card is the default bundle's."""
     torch.manual_seed(0)
-    tower = LocationTower(legendre_polys=40).eval()
-    encoding = PositionalEncoding(variant="exact", legendre_polys=40)
-    card = default_bundle().card.model_copy(update={"name": "untrained-l40", "encoding": encoding})
-    return write_bundle(folder / card.name, card, {card.encoder: encoder_graph(tower).SerializeToString()})
+    encoder = encoder_graph(LocationTower(legendre_polys=40).eval()).SerializeToString()
+    raster, parity = export_raster(encoder)
+    update = {
+        "name": "untrained-l40",
+        "encoding": PositionalEncoding(variant="exact", legendre_polys=40),
+        "heads": (),
+        "raster": RasterCard(file="raster.onnx", parity=parity),
+        "components": None,
+    }
+    card = default_bundle().card.model_copy(update=update)
+    return write_bundle(folder / card.name, card, {card.encoder: encoder, "raster.onnx": raster})
 
 
 def model_alone(bundle: Bundle, lonlat: NDArray[np.float64]) -> Callable[[], object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,14 @@ class Backend(Protocol):
         ...
 
 
+class GridBackend(Protocol):
+    """Computes the embeddings of grids for less than one by one; as a Backend, it blocks and many threads call it."""
+
+    def embed_grid(self, lons: NDArray[np.float64], lats: NDArray[np.float64]) -> Rows:
+        """Row i·W + j is the embedding of (lons[j], lats[i]), for W longitudes; raises BackendFailed."""
+        ...
+
+
 def embed_checked(backend: Backend, lonlat: LonLat) -> Rows:
     """The backend's rows, or BackendFailed: a wrong shape or a value that is not finite never leaves here."""
     try:
@@ -38,9 +46,13 @@ def embed_checked(backend: Backend, lonlat: LonLat) -> Rows:
         raise
     except Exception as error:  # whatever a backend is made of, its callers know one error
         raise BackendFailed(f"the model failed on a batch of {len(lonlat)} places: {error}") from error
-    expected = (len(lonlat), backend.embedding_dim)
-    if rows.shape != expected or rows.dtype != np.float32:
-        raise BackendFailed(f"the model returned {rows.dtype} {rows.shape}, not float32 {expected}")
-    if not np.isfinite(rows).all():
-        raise BackendFailed("the model returned values that are not finite")
-    return rows
+    return checked(rows, (len(lonlat), backend.embedding_dim), "the model")
+
+
+def checked(values: NDArray[Any], shape: tuple[int, int], source: str) -> NDArray[np.float32]:
+    """`values`, where they are finite float32 of that shape; else BackendFailed, which names their source."""
+    if values.shape != shape or values.dtype != np.float32:
+        raise BackendFailed(f"{source} returned {values.dtype} {values.shape}, not float32 {shape}")
+    if not np.isfinite(values).all():
+        raise BackendFailed(f"{source} returned values that are not finite")
+    return values

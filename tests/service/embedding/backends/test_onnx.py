@@ -6,9 +6,10 @@ import onnxruntime as ort
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from service.bundle import BundleCorrupt, LonLat, write_bundle
+from service.bundle import BundleCorrupt, LonLat, read_bundle, write_bundle
+from service.bundles import DEFAULT, bundle_path
 from service.embedding.backends.base import embed_checked
-from service.embedding.backends.onnx import OnnxBackend
+from service.embedding.backends.onnx import OnnxBackend, OnnxGridBackend
 from service.errors import BackendFailed, ProviderUnavailable
 
 HAS_CUDA = "CUDAExecutionProvider" in ort.get_available_providers()
@@ -82,3 +83,25 @@ def test_an_encoder_altered_since_the_bundle_was_read_is_never_opened(tmp_path, 
     (tmp_path / "b" / "encoder.onnx").write_bytes(b"something else")
     with pytest.raises(BundleCorrupt, match=r"encoder.onnx"):
         OnnxBackend(bundle, "cpu")
+
+
+def test_a_grid_is_embedded_row_by_row():
+    bundle = read_bundle(bundle_path(DEFAULT))
+    lons, lats = np.array([10.0, 20.0, 30.0]), np.array([50.0, -50.0])
+    rows = OnnxGridBackend(bundle, bundle.card.raster.file, "cpu").embed_grid(lons, lats)
+    places = LonLat.from_degrees([[lon, lat] for lat in lats for lon in lons])
+    np.testing.assert_allclose(rows, OnnxBackend(bundle, "cpu").embed(places), atol=1e-5)
+
+
+def test_what_is_no_grid_is_a_failure_of_the_backend():
+    bundle = read_bundle(bundle_path(DEFAULT))
+    backend = OnnxGridBackend(bundle, bundle.card.raster.file, "cpu")
+    with pytest.raises(BackendFailed, match="a grid of 6 places"):
+        backend.embed_grid(np.zeros(3, np.float32), np.zeros(2))
+    with pytest.raises(BackendFailed, match="not finite"):
+        backend.embed_grid(np.array([np.nan]), np.zeros(1))
+
+
+def test_a_graph_that_is_no_grids_is_refused_when_it_is_opened(tiny_bundle):
+    with pytest.raises(BackendFailed, match="a grid of 1 places"):
+        OnnxGridBackend(tiny_bundle, "encoder.onnx", "cpu")
