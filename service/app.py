@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import RedirectResponse
 
-from service.api import embeddings, health, models
+from service.api import embeddings, health, maps, models, predictions, similarity
+from service.api.layers import layers_router
 from service.api.middleware import LastResort, Observed
+from service.api.page import page_router
 from service.api.problems import on_http_exception, on_service_error
 from service.api.reading import Limits
+from service.api.references import Similarities
 from service.api.security import ApiKeys, KeyRequired
+from service.api.sharing import Shared
+from service.api.tiles import MAX_TILES, TILES_AT_ONCE
 from service.embedding.backends.base import Backend
 from service.embedding.models import load_models
 from service.errors import InvalidSetting, ServiceError
@@ -32,7 +36,18 @@ if TYPE_CHECKING:
 
 App = FastAPI
 """What `create_app` makes, for those who know no HTTP."""
-EXPOSED_HEADERS = ("X-Embedding-Shape", "X-Embedding-Dtype", "X-Request-Id", "Server-Timing", "Retry-After")
+EXPOSED_HEADERS = (
+    "X-Embedding-Shape",
+    "X-Embedding-Dtype",
+    "X-Value-Range",
+    "X-Prediction-Shape",
+    "X-Prediction-Dtype",
+    "X-Prediction-Columns",
+    "X-Request-Id",
+    "Server-Timing",
+    "Retry-After",
+    "ETag",
+)
 """What a page of another origin may read of an answer, besides what CORS always lets it read."""
 
 UNTRACED_BY_FASTAPI: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
@@ -62,13 +77,17 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.state.metrics = metrics
     app.state.limits = Limits(settings.max_body_bytes, settings.max_points_per_request, settings.deadline_ms)
     app.state.models = load_models(settings, metrics, backend)
+    app.state.similarities = Similarities()
+    app.state.components = {}
+    app.state.tiles = Shared[bytes](TILES_AT_ONCE, MAX_TILES)
     app.state.traces = _traces(settings)
     _surround(app, keys)
     app.add_exception_handler(ServiceError, on_service_error)
     app.add_exception_handler(HTTPException, on_http_exception)
-    for router in (embeddings.router, models.router, health.router):
+    for router in (embeddings.router, similarity.router, predictions.router, maps.router, models.router, health.router):
         app.include_router(router)
-    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+    app.include_router(layers_router())
+    app.include_router(page_router(settings))
     return app
 
 

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     max_batch_points: int = Field(default=512, ge=1)
     max_queue_points: int = Field(default=262_144, ge=1)
     max_points_per_request: int = Field(default=131_072, ge=1)
+    max_map_points: int = Field(default=16_777_216, ge=1)
+    """Pixels or cells of one map."""
     max_body_bytes: int = Field(default=33_554_432, ge=1)
     deadline_ms: int = Field(default=30_000, ge=1)
     worker_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
@@ -47,6 +49,10 @@ class Settings(BaseSettings):
     """A key a line; blank lines and lines that begin with # are passed over. None: no key is needed."""
     cors_origins: Annotated[tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^/]+)$")], ...], NoDecode] = ()
     """Origins whose pages may call the service, or `*` for all."""
+    basemap_url: str | None = Field(default=None, pattern=r"^(https?://[^/{}\s'\";,]+)?/\S*$")
+    """Tiles drawn under the layers of the map page, `https://host/{z}/{x}/{y}.png`; None: none."""
+    basemap_attribution: str | None = None
+    """Whom the map page credits for the basemap, as plain text."""
     drain_seconds: float = Field(default=0, ge=0, le=3600, allow_inf_nan=False)
     """How long to go on serving, unready, after the first signal to stop, so that callers can be led elsewhere."""
     otel_exporter_otlp_endpoint: str | None = Field(
@@ -58,6 +64,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split_on_commas(cls, value: Any) -> Any:  # noqa: ANN401 - what pydantic hands a "before" validator
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("basemap_url")
+    @classmethod
+    def _names_the_tile(cls, url: str | None) -> str | None:
+        if url and (missing := [part for part in ("{z}", "{x}", "{y}") if part not in url]):
+            raise ValueError(f"lacks {' and '.join(missing)}: write it like https://host/{{z}}/{{x}}/{{y}}.png")
+        return url
 
     @field_serializer("redis_url", "otel_exporter_otlp_endpoint")
     def _without_secrets(self, url: str | None) -> str | None:

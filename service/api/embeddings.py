@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
-from functools import partial
 from typing import cast
 
 from fastapi import APIRouter, Request
-from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response
 
 from service.api import schemas
-from service.api.formats import ARROW_STREAM, ENCODERS, JSON, OCTET_STREAM, Answer, Buffer, media_type_for
+from service.api.formats import ARROW_STREAM, ENCODERS, JSON, OCTET_STREAM, Answer, media_type_for
 from service.api.reading import Limits, deadline_of, read_places, unless_client_leaves
 from service.api.schemas import EmbeddingOptions
-from service.api.sending import Pieces, sliced
+from service.api.sending import respond
 from service.bundle import BundleCard
 from service.embedding.embedder import Embedded
 from service.embedding.models import Models
 from service.embedding.rows import shape_rows
 from service.embedding.timing import Timing
 from service.errors import InvalidRequest, ItemError
-from service.metrics import Metrics
 
 router = APIRouter()
 
@@ -52,18 +47,7 @@ SMALL_BINARY_BYTES = 2**22
             "content": {JSON: {"schema": schemas.EMBEDDINGS_ANSWER}}
             | {media_type: schemas.BINARY for media_type in ENCODERS if media_type != JSON},
         },
-        **schemas.problems(
-            s400="the body does not parse",
-            s401="an API key is required",
-            s404="no such model",
-            s406="no served media type is acceptable",
-            s413="too many bytes or points",
-            s415="a Content-Type that is not read",
-            s422="well formed but wrong; names each item",
-            s429="the queue is full",
-            s503="not ready",
-            s504="the deadline passed",
-        ),
+        **schemas.COMPUTED,
     },
     response_class=Response,
 )
@@ -101,23 +85,5 @@ async def _respond(request: Request, answer: Answer, media_type: str) -> Respons
     if media_type == OCTET_STREAM:
         rows, dimensions = answer.embedded.rows.shape
         headers = {"X-Embedding-Shape": f"{rows},{dimensions}", "X-Embedding-Dtype": "float32"}
-    chunks = ENCODERS[media_type](answer)
-    if answer.embedded.rows.nbytes <= (SMALL_JSON_BYTES if media_type == JSON else SMALL_BINARY_BYTES):
-        return Response(_joined(chunks), headers=headers, media_type=media_type)
-    state = request.app.state
-    in_pieces = partial(
-        Pieces,
-        patience_s=cast(Limits, state.limits).deadline_ms / 1000,
-        on_stalled=cast(Metrics, state.metrics).rejected.labels("client_gone").inc,
-        media_type=media_type,
-    )
-    if media_type == JSON:
-        return in_pieces(iterate_in_threadpool(chunks))
-    whole = await asyncio.to_thread(_joined, chunks)
-    return in_pieces(sliced(whole), headers=headers | {"Content-Length": str(len(whole))})
-
-
-def _joined(chunks: Iterable[Buffer]) -> Buffer:
-    """The whole body; a single chunk is not copied."""
-    first, *rest = chunks
-    return b"".join([first, *rest]) if rest else first
+    small = answer.embedded.rows.nbytes <= (SMALL_JSON_BYTES if media_type == JSON else SMALL_BINARY_BYTES)
+    return await respond(request, ENCODERS[media_type](answer), media_type, headers, small=small)

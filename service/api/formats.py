@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from service.embedding.backends.base import Rows
 from service.embedding.cells import Cells, cell_strings
 from service.embedding.embedder import Embedded
-from service.embedding.table import embedding_columns, embedding_schema
+from service.embedding.table import arrow_stream_of, embedding_columns, embedding_schema, parquet_of
 from service.errors import NotAcceptable
 
 JSON = "application/json"
@@ -75,27 +75,30 @@ def _json_items(
 
 
 def encode_octet_stream(answer: Answer) -> Iterator[Buffer]:
-    yield answer.embedded.rows.astype("<f4", copy=False).data.cast("B")
+    yield float32_of(answer.embedded.rows)
 
 
 def encode_npy(answer: Answer) -> Iterator[Buffer]:
-    buffer = io.BytesIO()
-    np.save(buffer, answer.embedded.rows.astype("<f4", copy=False))
-    yield buffer.getbuffer()
+    yield npy_of(answer.embedded.rows)
 
 
 def encode_arrow_stream(answer: Answer) -> Iterator[Buffer]:
-    table = _table(answer)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    yield memoryview(sink.getvalue())
+    yield arrow_stream_of(_table(answer))
 
 
 def encode_parquet(answer: Answer) -> Iterator[Buffer]:
-    sink = pa.BufferOutputStream()
-    pq.write_table(_table(answer), sink, compression="zstd")
-    yield memoryview(sink.getvalue())
+    yield parquet_of(_table(answer))
+
+
+def float32_of(rows: Rows) -> memoryview:
+    """Little-endian, row by row; shares the memory of contiguous `rows` where it can."""
+    return rows.astype("<f4", copy=False).data.cast("B")
+
+
+def npy_of(rows: Rows) -> memoryview:
+    buffer = io.BytesIO()
+    np.save(buffer, rows.astype("<f4", copy=False))
+    return buffer.getbuffer()
 
 
 def _table(answer: Answer) -> pa.Table:
@@ -118,17 +121,17 @@ ENCODERS: dict[str, Encoder] = {
 }
 
 
-def media_type_for(accept: str | None) -> str:
-    """The served media type that `accept` likes best (RFC 9110 §12.5.1); JSON where it has no preference.
+def media_type_for(accept: str | None, served: Collection[str] = tuple(ENCODERS)) -> str:
+    """The media type of `served` that `accept` likes best (RFC 9110 §12.5.1); the first where it has no preference.
 
     Raises NotAcceptable where it rules out all of them.
     """
     if accept is None or not accept.strip():
-        return JSON
+        return next(iter(served))
     ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
-    best = max(ENCODERS, key=lambda media_type: _quality(media_type, ranges))
+    best = max(served, key=lambda media_type: _quality(media_type, ranges))
     if _quality(best, ranges) <= 0:
-        raise NotAcceptable(f"none of what Accept names is served; there is {', '.join(ENCODERS)}")
+        raise NotAcceptable(f"none of what Accept names is served; there is {', '.join(served)}")
     return best
 
 

@@ -14,23 +14,24 @@ from service.embedding.cells import Cells, centres_of, first_invalid, parse_cell
 from service.errors import InvalidRequest, ItemError, MalformedBody, TooLarge
 
 INPUT_KINDS = (
-    "input must be [[lon, lat], …], one [lon, lat], a list of H3 cell strings, or GeoJSON points "
+    "must be [[lon, lat], …], one [lon, lat], a list of H3 cell strings, or GeoJSON points "
     "(Point, MultiPoint, Feature or FeatureCollection)"
 )
 PointerOf = Callable[[int], str]
 
 
-def places_from_json(value: object, max_points: int) -> LonLat:
-    """Any of the JSON forms. Raises InvalidRequest, naming each item at fault, or TooLarge."""
+def places_from_json(value: object, max_points: int, field: str = "input") -> LonLat:
+    """Any of the JSON forms, as `field` of the body. Raises InvalidRequest, naming each item at fault, or TooLarge."""
+    pointer = f"/{field}"
     if isinstance(value, dict):
-        return _places_from_geojson(value, max_points)
+        return _places_from_geojson(value, max_points, pointer)
     if not isinstance(value, list):
-        raise InvalidRequest([ItemError("/input", f"{INPUT_KINDS}, not {_shown(value)}")])
+        raise InvalidRequest([ItemError(pointer, f"{field} {INPUT_KINDS}, not {_shown(value)}")])
     if len(value) == 2 and all(_is_number(element) for element in value):
-        return _places_from_pairs([value], lambda _: "/input", max_points)
+        return _places_from_pairs([value], lambda _: pointer, max_points, pointer)
     if value and isinstance(value[0], str):
-        return _places_from_cell_strings(value, max_points)
-    return _places_from_pairs(value, lambda index: f"/input/{index}", max_points)
+        return _places_from_cell_strings(value, max_points, pointer)
+    return _places_from_pairs(value, lambda index: f"{pointer}/{index}", max_points, pointer)
 
 
 def places_from_float64(body: bytes, max_points: int) -> LonLat:
@@ -59,17 +60,15 @@ def places_from_columns(lon: ArrayLike, lat: ArrayLike, max_points: int) -> LonL
     return _canonical(degrees, lambda index: f"/input/{index}")
 
 
-def _places_from_pairs(pairs: Sequence[object], pointer_of: PointerOf, max_points: int) -> LonLat:
-    _check_count(len(pairs), max_points)
+def _places_from_pairs(pairs: Sequence[object], pointer_of: PointerOf, max_points: int, whole: str) -> LonLat:
+    _check_count(len(pairs), max_points, whole)
     if not _are_all_pairs(pairs):
         errors = [error for index, pair in enumerate(pairs) for error in _pair_errors(pair, pointer_of(index))]
         raise InvalidRequest(errors)
     try:
         degrees = np.fromiter(chain.from_iterable(pairs), np.float64, count=2 * len(pairs))
     except OverflowError:
-        raise InvalidRequest(
-            [ItemError("/input", "holds an integer too large to be a longitude or latitude")]
-        ) from None
+        raise InvalidRequest([ItemError(whole, "holds an integer too large to be a longitude or latitude")]) from None
     return _canonical(degrees.reshape(-1, 2), pointer_of)
 
 
@@ -94,11 +93,11 @@ def _pair_errors(pair: object, pointer: str) -> list[ItemError]:
     ]
 
 
-def _places_from_cell_strings(texts: Sequence[object], max_points: int) -> LonLat:
-    _check_count(len(texts), max_points)
+def _places_from_cell_strings(texts: Sequence[object], max_points: int, pointer: str) -> LonLat:
+    _check_count(len(texts), max_points, pointer)
     cells = [parse_cell(text) if isinstance(text, str) else None for text in texts]
     errors = [
-        ItemError(f"/input/{index}", f"{_shown(texts[index])} is not an H3 cell")
+        ItemError(f"{pointer}/{index}", f"{_shown(texts[index])} is not an H3 cell")
         for index, cell in enumerate(cells)
         if cell is None
     ]
@@ -107,24 +106,24 @@ def _places_from_cell_strings(texts: Sequence[object], max_points: int) -> LonLa
     return centres_of(np.array(cells, np.uint64))
 
 
-def _places_from_geojson(value: dict[str, Any], max_points: int) -> LonLat:
-    positions, pointer_of = _geojson_positions(value)
-    _check_count(len(positions), max_points)
-    return _places_from_pairs([_without_altitude(position) for position in positions], pointer_of, max_points)
+def _places_from_geojson(value: dict[str, Any], max_points: int, pointer: str) -> LonLat:
+    positions, pointer_of = _geojson_positions(value, pointer)
+    _check_count(len(positions), max_points, pointer)
+    return _places_from_pairs([_without_altitude(position) for position in positions], pointer_of, max_points, pointer)
 
 
-def _geojson_positions(value: dict[str, Any]) -> tuple[list[Any], PointerOf]:
+def _geojson_positions(value: dict[str, Any], whole: str) -> tuple[list[Any], PointerOf]:
     """The positions (an altitude may follow lon, lat: RFC 7946 §3.1.1) and where each stands."""
     if value.get("type") != "FeatureCollection":
-        return _geometry_positions(*_geometry_of(value, "/input"), kinds=("Point", "MultiPoint"))
+        return _geometry_positions(*_geometry_of(value, whole), kinds=("Point", "MultiPoint"))
     features = value.get("features")
     if not isinstance(features, list):
-        raise InvalidRequest([ItemError("/input/features", "a FeatureCollection needs a list of features")])
+        raise InvalidRequest([ItemError(f"{whole}/features", "a FeatureCollection needs a list of features")])
     positions = []
     for index, feature in enumerate(features):
-        geometry, pointer = _geometry_of(feature, f"/input/features/{index}")
+        geometry, pointer = _geometry_of(feature, f"{whole}/features/{index}")
         positions += _geometry_positions(geometry, pointer, kinds=("Point",))[0]
-    return positions, lambda index: f"/input/features/{index}/geometry/coordinates"
+    return positions, lambda index: f"{whole}/features/{index}/geometry/coordinates"
 
 
 def _without_altitude(position: object) -> object:
@@ -152,9 +151,9 @@ def _geometry_positions(geometry: object, pointer: str, kinds: tuple[str, ...]) 
     return coordinates, lambda index: f"{pointer}/coordinates/{index}"
 
 
-def _check_count(points: int, max_points: int) -> None:
+def _check_count(points: int, max_points: int, pointer: str = "/input") -> None:
     if points == 0:
-        raise InvalidRequest([ItemError("/input", "is empty; send at least one place")])
+        raise InvalidRequest([ItemError(pointer, "is empty; send at least one place")])
     if points > max_points:
         raise TooLarge(f"{points} points are more than the {max_points} of SATCLE_MAX_POINTS_PER_REQUEST: split them")
 

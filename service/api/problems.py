@@ -21,7 +21,10 @@ from service.errors import (
     Overloaded,
     ServiceError,
     TooLarge,
+    UnknownHead,
+    UnknownLayer,
     UnknownModel,
+    UnknownTile,
     UnsupportedMediaType,
 )
 
@@ -30,6 +33,9 @@ CLIENT_CLOSED_REQUEST = 499
 STATUS: dict[type[ServiceError], int] = {
     MalformedBody: 400,
     UnknownModel: 404,
+    UnknownLayer: 404,
+    UnknownTile: 404,
+    UnknownHead: 404,
     NotAcceptable: 406,
     TooLarge: 413,
     UnsupportedMediaType: 415,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -34,6 +34,8 @@ Options = TypeVar("Options", bound=BaseModel)
 MAX_NAME = 60
 INLINE_BYTES = 65_536
 """A larger body is parsed in a thread, so that the event loop goes on."""
+INLINE_OBJECT_BYTES = 8_192
+"""The same where a body may hold geometries, which take longer to check than places."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +73,36 @@ async def read_places(
     request: Request, options_type: type[Options], limits: Limits, deadline: float
 ) -> tuple[LonLat, Options]:
     """Places and options, by Content-Type; options may be query parameters, and a JSON body's come first."""
-    media_type = _media_type(request.headers)
+    media_type = _media_type(request.headers, (JSON, OCTET_STREAM, ARROW_STREAM))
     body = await read_body(request, limits.body_bytes, deadline)
-    parse = partial(_parse, body, media_type, dict(request.query_params), options_type, limits)
+    parse = partial(_parse, body, media_type, query_of(request), options_type, limits)
     return parse() if len(body) <= INLINE_BYTES else await asyncio.to_thread(parse)
 
 
-def _media_type(headers: Headers) -> str:
+def query_of(request: Request) -> dict[str, str]:
+    """Query parameters; the values of one that is repeated are joined by commas, so that none is lost unsaid."""
+    given = request.query_params
+    return {name: ",".join(given.getlist(name)) for name in given}
+
+
+async def read_json(request: Request, limits: Limits, deadline: float, read: Callable[[dict[str, Any]], T]) -> T:
+    """What `read` makes of the JSON object that the body is."""
+    _media_type(request.headers, (JSON,))
+    body = await read_body(request, limits.body_bytes, deadline)
+
+    def parse() -> T:
+        return read(parse_json_object(body))
+
+    return parse() if len(body) <= INLINE_OBJECT_BYTES else await asyncio.to_thread(parse)
+
+
+def _media_type(headers: Headers, known: Collection[str]) -> str:
     if (coding := headers.get("content-encoding", "identity").strip().lower()) != "identity":
         raise UnsupportedMediaType(f"Content-Encoding is {coding[:MAX_NAME]!a}; send the body as it is")
     media_type = headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type not in (JSON, OCTET_STREAM, ARROW_STREAM):
+    if media_type not in known:
         found = repr(media_type[:MAX_NAME]) if media_type else "missing"
-        raise UnsupportedMediaType(f"Content-Type is {found}; send {JSON}, {OCTET_STREAM} or {ARROW_STREAM}")
+        raise UnsupportedMediaType(f"Content-Type is {found}; send {' or '.join(known)}")
     return media_type
 
 
@@ -109,7 +128,7 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         value = _parse_lenient_json(body)
     if not isinstance(value, dict):
-        raise InvalidRequest([ItemError("", 'the body must be a JSON object: {"input": …}')])
+        raise InvalidRequest([ItemError("", 'the body must be a JSON object: {"name": value, …}')])
     return value
 
 
@@ -123,22 +142,27 @@ def _parse_lenient_json(body: bytes) -> object:
         raise MalformedBody(f"the body is not JSON: {ascii(str(error))[1:-1]}") from None
 
 
-def parse_options(options_type: type[Options], query: dict[str, str], fields: dict[str, Any]) -> Options:
-    """Options from query text (`true`, `64`) and from JSON fields, which must have the very type."""
+def parse_options(
+    options_type: type[Options], query: dict[str, str], fields: dict[str, Any], beside: str = "input"
+) -> Options:
+    """Options from query text (`true`, `64`) and from JSON fields, which must have the very type.
+
+    `beside` names the fields that were read already.
+    """
     try:
         from_query = options_type.model_validate_strings(query)
         from_json = options_type.model_validate(fields, strict=True)
     except ValidationError as error:
-        known = ", ".join(options_type.model_fields)
+        known = f"besides {beside} there are {', '.join(options_type.model_fields)}"
         raise InvalidRequest([_item_error(e, known) for e in error.errors(include_input=False)]) from None
     return from_query.model_copy(update=from_json.model_dump(exclude_unset=True))
 
 
-def _item_error(error: ErrorDetails, known_fields: str) -> ItemError:
+def _item_error(error: ErrorDetails, known: str) -> ItemError:
     steps = (str(step)[:MAX_NAME].replace("~", "~0").replace("/", "~1") for step in error["loc"])
     message = error["msg"][0].lower() + error["msg"][1:]
     if error["type"] == "extra_forbidden":
-        message = f"is not a field; besides input there are {known_fields}"
+        message = f"is not a field; {known}"
     return ItemError("".join(f"/{step}" for step in steps), message)
 
 

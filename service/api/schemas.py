@@ -94,37 +94,43 @@ EMBEDDINGS_REQUEST: dict[str, Any] = {
     "additionalProperties": False,
     "examples": [{"input": [[116.4, 39.9], [2.35, 48.86]]}],
 }
-EMBEDDINGS_ANSWER: dict[str, Any] = {
+USAGE: dict[str, Any] = {
     "type": "object",
-    "required": ["object", "model", "data", "usage"],
-    "properties": {
-        "object": {"const": "list"},
-        "model": {"type": "string"},
-        "data": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["object", "index", "embedding"],
-                "properties": {
-                    "object": {"const": "embedding"},
-                    "index": {"type": "integer"},
-                    "embedding": {
-                        "anyOf": [
-                            {"type": "array", "items": {"type": "number"}},
-                            {"type": "string", "description": "base64 of little-endian float32"},
-                        ]
-                    },
-                    "cell": {**H3_CELL, "description": "the H3 cell whose centre was encoded; absent with exact"},
-                },
-            },
-        },
-        "usage": {
-            "type": "object",
-            "properties": {"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}},
-            "description": "counts places",
-        },
-    },
+    "properties": {"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}},
+    "description": "counts places",
 }
+
+
+def listed(required: list[str], properties: dict[str, Any], **beside: dict[str, Any]) -> dict[str, Any]:
+    """OpenAI's envelope: `data`, a list of items with these properties, and what stands beside it."""
+    items = {"type": "object", "required": required, "properties": properties}
+    return {
+        "type": "object",
+        "required": ["object", "model", "data", *beside],
+        "properties": {
+            "object": {"const": "list"},
+            "model": {"type": "string"},
+            "data": {"type": "array", "items": items},
+            **beside,
+        },
+    }
+
+
+EMBEDDINGS_ANSWER = listed(
+    ["object", "index", "embedding"],
+    {
+        "object": {"const": "embedding"},
+        "index": {"type": "integer"},
+        "embedding": {
+            "anyOf": [
+                {"type": "array", "items": {"type": "number"}},
+                {"type": "string", "description": "base64 of little-endian float32"},
+            ]
+        },
+        "cell": {**H3_CELL, "description": "the H3 cell whose centre was encoded; absent with exact"},
+    },
+    usage=USAGE,
+)
 PROBLEM: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
@@ -157,6 +163,21 @@ def problems(**meaning_of: str) -> dict[int | str, dict[str, Any]]:
         }
         for key, meaning in meaning_of.items()
     }
+
+
+COMPUTED = problems(
+    s400="the body does not parse",
+    s401="an API key is required",
+    s404="no such model",
+    s406="no served media type is acceptable",
+    s413="too many bytes or points",
+    s415="a Content-Type that is not read",
+    s422="well formed but wrong; names each item",
+    s429="the queue is full",
+    s503="not ready",
+    s504="the deadline passed",
+)
+"""What may become of a request that brings a body and costs compute."""
 
 
 def query_parameters(options: type[BaseModel]) -> list[dict[str, Any]]:

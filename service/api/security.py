@@ -20,6 +20,9 @@ OPEN_PATHS = frozenset(
 )
 """What needs no key: probes, metrics, and the description of the API. All else needs one, routes to come included."""
 
+OPEN_FOLDER = "/assets/"
+"""The files of the map page, which need no key either: the page asks its reader for one."""
+
 LOOK_EVERY_S = 1.0
 Fingerprint = tuple[int, int, int]
 
@@ -90,7 +93,7 @@ class KeyRequired:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or _is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
         key = _given_key(Headers(scope=scope))
@@ -101,6 +104,10 @@ class KeyRequired:
             "the API key is wrong" if key else "an API key is required: Authorization: Bearer KEY, or X-API-Key: KEY"
         )
         await problem(scope, 401, detail, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
 
 
 def _given_key(headers: Headers) -> bytes | None:

@@ -17,6 +17,7 @@ from service.bundle import (
     Bundle,
     BundleCard,
     DataSource,
+    HeadCard,
     Network,
     Parity,
     PositionalEncoding,
@@ -28,6 +29,8 @@ settings.register_profile("service", deadline=None)  # a first call may wait for
 settings.load_profile("service")
 
 EMBEDDING_DIM = 8
+COLOURS = ("red", "orange", "yellow", "green", "blue", "violet")
+SOURCE = DataSource(name="none", credit="nobody", license="MIT")
 BundleMaker = Callable[..., Bundle]
 
 
@@ -45,6 +48,47 @@ def make_bundle() -> BundleMaker:
         return write_bundle(path, _card(**card_fields), {"encoder.onnx": _encoder()})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def headed_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny bundle with a regression `height`, in m, and a classification `colour` of six. Don't alter its files."""
+    files = {"encoder.onnx": _encoder(), "height.onnx": height_graph(), "colour.onnx": colour_graph()}
+    heads = (
+        HeadCard(id="height", task="regression", file="height.onnx", unit="m", value_range=(0, 300), source=SOURCE),
+        HeadCard(id="colour", task="classification", file="colour.onnx", classes=COLOURS, source=SOURCE),
+    )
+    return write_bundle(tmp_path_factory.mktemp("bundles") / "headed", _card(name="headed", heads=heads), files)
+
+
+def height_graph(width: int = EMBEDDING_DIM, output: str = "prediction", scale: float = 100.0) -> bytes:
+    """100 x the first dimension + 200."""
+    weight = np.zeros((width, 1), np.float32)
+    weight[0] = scale
+    return _head_graph(width, [("weight", weight), ("bias", np.array([200], np.float32))], [], output, 1)
+
+
+def colour_graph() -> bytes:
+    """The softmax of the first six dimensions, six times over."""
+    weight = 6 * np.eye(EMBEDDING_DIM, len(COLOURS), dtype=np.float32)
+    softmax = helper.make_node("Softmax", ["linear"], ["prediction"], axis=1)
+    constants = [("weight", weight), ("bias", np.zeros(len(COLOURS), np.float32))]
+    return _head_graph(EMBEDDING_DIM, constants, [softmax], "linear", len(COLOURS))
+
+
+def _head_graph(
+    width: int, constants: list[tuple[str, Any]], after: list[onnx.NodeProto], linear: str, columns: int
+) -> bytes:
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["embedding", "weight", "bias"], [linear]), *after],
+        "head",
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", width])],
+        [helper.make_tensor_value_info("prediction" if after else linear, TensorProto.FLOAT, ["n", columns])],
+        [numpy_helper.from_array(values, name) for name, values in constants],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
 
 
 def _encoder() -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import schemathesis
@@ -71,19 +72,90 @@ def test_any_header_is_answered_or_refused(client: TestClient, name: str, value:
     assert answer.status_code in {200, 406, 504} | CLIENT_ERRORS
 
 
+regions = st.dictionaries(
+    st.sampled_from(
+        [
+            "reference",
+            "negative",
+            "candidates",
+            "bbox",
+            "geometry",
+            "width",
+            "height",
+            "h3_resolution",
+            "rescale",
+            "head",
+        ]
+    ),
+    json_values
+    | st.lists(st.floats(-200, 200), min_size=4, max_size=4)
+    | st.integers(0, 20)
+    | st.sampled_from(["height", "cover", "0,1"])
+    | st.lists(st.lists(st.floats(-180, 180), min_size=2, max_size=2), min_size=3, max_size=5).map(
+        lambda ring: {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    ),
+)
+
+
+@FUZZ
+@given(
+    body=regions,
+    url=st.sampled_from(["/v1/similarity", "/v1/similarity/map", "/v1/predictions/map"]),
+    accept=st.sampled_from(["*/*", "image/png", "application/geo+json", "application/vnd.apache.parquet"]),
+    sound=st.booleans(),
+)
+def test_any_region_is_drawn_or_refused(
+    map_client: TestClient, body: dict[str, Any], url: str, accept: str, sound: bool
+) -> None:
+    if sound:
+        body = {"reference": [1, 2], "bbox": [0, 0, 1, 1], "width": 2, "height": 2} | body
+    answer = map_client.post(url, content=json.dumps(body).encode(), headers={"content-type": JSON, "accept": accept})
+    assert answer.status_code in {200, 404, 406} | CLIENT_ERRORS, answer.text
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
+    ["1,2", "-180,90", "0,1", "1e308,-1e308", "-1e308,1e308", "0,1e-320", "magma", "0", "1", "2", "png", "npy", "0@2x"]
+)
+
+
+@FUZZ
+@given(
+    path=st.lists(texts, min_size=4, max_size=4),
+    query=st.lists(
+        st.tuples(st.sampled_from(["reference", "negative", "rescale", "colormap_name", "model", "x"]), texts),
+        max_size=5,
+    ),
+    what=st.sampled_from(["tiles", "point", "legend", "tilejson"]),
+    kind=st.sampled_from(["similarity", "predictions/cover", "embeddings"]),
+    sound=st.booleans(),
+)
+def test_any_path_and_query_is_answered_or_refused(
+    map_client: TestClient, path: list[str], query: list[tuple[str, str]], what: str, kind: str, sound: bool
+) -> None:
+    z, x, y, end = (quote(part, safe=",@") for part in (("0", "0", *path[2:]) if sound else path))
+    url = {
+        "tiles": f"tiles/WorldCRS84Quad/{z}/{x}/{y}.{end}",
+        "point": f"point/{x},{y}",
+        "legend": "legend.json",
+        "tilejson": f"{z}/tilejson.json",
+    }[what]
+    answer = map_client.get(f"/v1/{kind}/{url}", params=query, follow_redirects=False)
+    assert answer.status_code in {200, 404, 422}, answer.text
+
+
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_our_openapi_leads_to_no_server_error(tiny_bundle: Bundle, mode: GenerationMode) -> None:
+def test_our_openapi_leads_to_no_server_error(full_bundle: Bundle, mode: GenerationMode) -> None:
     """Schemathesis with its checks: status, media type, headers and schema are what OpenAPI says.
 
     All but one: which strings are H3 cells is more than a JSON schema can say, so a request that fits
     the schema may rightly be refused.
     """
-    with TestClient(create_app(Settings(bundles=(str(tiny_bundle.path),)))) as client:
+    with TestClient(create_app(Settings(bundles=(str(full_bundle.path),), max_map_points=100_000))) as client:
         described = schemathesis.openapi.from_asgi("/openapi.json", client.app)
         for found in described.get_all_operations():
             operation = found.ok()
             if mode == GenerationMode.NEGATIVE and not operation.body:
-                continue  # nothing in such a request can be wrong
+                continue  # what can be wrong in such a request is tested above, with more thought
 
             @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
             @given(case=operation.as_strategy(generation_mode=mode))

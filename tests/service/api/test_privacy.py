@@ -47,6 +47,9 @@ def ask_whatever_may_fail(client: TestClient) -> list[int]:
         client.post(URL, headers=key, json={"input": [[LON, LAT], [LAT, LON]], "exact": True}).status_code,
         client.post(URL, headers={"x-api-key": "wrong-key"}, json={"input": [[LON, LAT]]}).status_code,
         client.get(f"/v1/{LON},{LAT}/{CELL}?reference={LON}", headers=key).status_code,
+        client.get(f"/v1/similarity/point/{LON},{LAT}?reference={LON},{LAT}", headers=key).status_code,
+        client.get(f"/v1/similarity/point/{LON},99.875?reference={LON},{LAT}", headers=key).status_code,
+        client.post("/v1/similarity", headers=key, json={"reference": CELL, "candidates": [[LON, 99.875]]}).status_code,
     ]
     client.app.state.limits = [LON, LAT, CELL, KEY]  # breaks the handler as a bug would
     statuses.append(client.post(URL, headers=key, json={"input": [[LON, LAT]]}).status_code)
@@ -58,7 +61,7 @@ def test_by_default_nothing_of_a_request_is_logged(make_client, tmp_path, logged
     (tmp_path / "keys").write_text(KEY)
     logs.configure(log_format)
     client = make_client(backend=Indiscreet(8), api_keys_file=tmp_path / "keys", max_batch_points=3)
-    assert ask_whatever_may_fail(client) == [200, 200, 404, 422, 503, 401, 404, 500]
+    assert ask_whatever_may_fail(client) == [200, 200, 404, 422, 503, 401, 404, 200, 422, 422, 500]
     text = logged()
     assert text.count("POST /v1/embeddings") == 6
     assert "AttributeError" in text
