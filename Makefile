@@ -3,6 +3,7 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
+PAGE := $(filter-out %/node_modules %/tests,$(wildcard service/web/source/*))
 
 .PHONY: install serve check test bench train
 
@@ -10,11 +11,11 @@ BIN := .venv/bin
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "satcle needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
 
-.venv/.serve: pyproject.toml | .venv/bin/python
+.venv/.serve: pyproject.toml $(PAGE) | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve]'
 	@touch $@
 
-.venv/.all: pyproject.toml | .venv/bin/python
+.venv/.all: pyproject.toml $(PAGE) | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve,train,test]'
 	@touch $@ .venv/.serve
 

@@ -40,6 +40,8 @@ def test_the_defaults_are_those_that_are_documented():
         ("SATCLE_WORKER_THREADS", "3", "worker_threads", 3),
         ("SATCLE_CACHE_MEMORY_MB", "0", "cache_memory_mb", 0),
         ("SATCLE_LOG_FORMAT", "json", "log_format", "json"),
+        ("SATCLE_BASEMAP_URL", "https://t.example/{z}/{x}/{y}.png", "basemap_url", "https://t.example/{z}/{x}/{y}.png"),
+        ("SATCLE_BASEMAP_URL", "/tiles/{z}/{y}/{x}?a=b", "basemap_url", "/tiles/{z}/{y}/{x}?a=b"),
     ],
 )
 def test_each_variable_sets_its_field(monkeypatch, variable, text, field, value):
@@ -53,6 +55,11 @@ def test_each_variable_sets_its_field(monkeypatch, variable, text, field, value)
         ("SATCLE_BUNDLES", ","),
         ("SATCLE_BUNDLES", " , "),
         ("SATCLE_PROVIDER", "gpu"),
+        ("SATCLE_BASEMAP_URL", "https://t.example/{z}/{x}.png"),
+        ("SATCLE_BASEMAP_URL", "https://{s}.example/{z}/{x}/{y}.png"),
+        ("SATCLE_BASEMAP_URL", "https://a; script-src *;/{z}/{x}/{y}.png"),
+        ("SATCLE_BASEMAP_URL", "ftp://t.example/{z}/{x}/{y}.png"),
+        ("SATCLE_BASEMAP_URL", "t.example/{z}/{x}/{y}.png"),
         ("SATCLE_SNAP", "yes"),
         ("SATCLE_MAX_BATCH_POINTS", "0"),
         ("SATCLE_MAX_QUEUE_POINTS", "-1"),
