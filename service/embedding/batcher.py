@@ -28,6 +28,8 @@ from service.errors import BackendFailed, DeadlineExceeded, NotReady, Overloaded
 from service.metrics import Metrics
 
 BULK_TURN = 4
+NICENESS, BULK_NICENESS = 1, 10
+"""Of the workers of each lane. The event loop comes first, and bulk last."""
 CLOSE_S = 5.0
 PROBE_S = 5.0
 MAX_RETRY_AFTER_S = 60
@@ -115,7 +117,8 @@ class Batcher:
     _closed: bool = False
 
     def __post_init__(self) -> None:
-        self._workers = Workers(self.limits.threads + 1, f"satcle-{self.model}")
+        self._workers = Workers(self.limits.threads, f"satcle-{self.model}", NICENESS)
+        self._bulk_workers = Workers(self.limits.threads, f"satcle-{self.model}-bulk", BULK_NICENESS)
 
     async def embed(self, lonlat: LonLat, deadline: float, timing: Timing | None = None) -> Rows:
         """The rows of `lonlat`, shape (n, embedding_dim), by `deadline` in the event loop's time.
@@ -170,6 +173,7 @@ class Batcher:
             for part in batch.parts:
                 self._fail(part.job, NotReady("the service shut down before the model answered"))
         self._workers.close()
+        self._bulk_workers.close()
 
     def too_late(self) -> DeadlineExceeded:
         """The error of a call whose deadline has passed, counted."""
@@ -228,8 +232,9 @@ class Batcher:
     def _dispatch(self) -> None:
         while (lane := self._lane_in_turn()) is not None:
             parts = list(self._next_parts(lane))
-            done = self._workers.run(partial(self._run, parts))
-            batch = _Batch(parts, lane is self._bulk, perf_counter(), done)
+            bulk = lane is self._bulk
+            done = (self._bulk_workers if bulk else self._workers).run(partial(self._run, parts))
+            batch = _Batch(parts, bulk, perf_counter(), done)
             self._running.append(batch)
             self.metrics.batch_points.observe(batch.points)
             done.add_done_callback(partial(self._finish, batch))
