@@ -7,6 +7,7 @@ A second signal ends it at once.
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
@@ -30,6 +31,9 @@ from service.metrics import SHARED_FOLDER_VARIABLE, forget_gauges_of
 from service.settings import Settings
 
 BACKLOG = 2048
+SWITCH_INTERVAL_S = 1e-4
+"""How long a thread waits for the interpreter before it asks for it. With Python's own 5 ms, the event loop would wait
+as long at each of its turns while a thread has work to do in Python."""
 FAILED_TO_START = 3
 """The exit status of a worker that would fail again if it were started again; uvicorn's own."""
 
@@ -63,6 +67,13 @@ class Server(uvicorn.Server):
         self._app = app
         self._drain_seconds = settings.drain_seconds
         self._stop_at = math.inf
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Until told to stop."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        gc.collect()
+        gc.freeze()  # what is loaded now stays: to look through it again and again would stop every thread
+        super().run(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._stop_at < math.inf:

@@ -24,7 +24,8 @@ ARROW_STREAM = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
 
 JSON_ROWS_PER_CHUNK = 128
-"""About a millisecond's work: it holds the interpreter, and others wait."""
+JSON_ROWS_AT_ONCE = 16
+"""About 0.1 ms of work, which holds the interpreter; then whoever waits for it has a turn."""
 
 Buffer = bytes | memoryview
 
@@ -50,10 +51,13 @@ def encode_json(answer: Answer) -> Iterator[Buffer]:
     """OpenAI's envelope, in chunks of rows, so that a large answer is never in memory twice."""
     rows, cells = answer.embedded.rows, answer.embedded.cells
     yield b'{"object":"list","model":' + orjson.dumps(answer.model) + b',"data":['
-    for start in range(0, len(rows), JSON_ROWS_PER_CHUNK):
-        stop = start + JSON_ROWS_PER_CHUNK
-        items = _json_items(rows[start:stop], None if cells is None else cells[start:stop], start, answer.base64)
-        yield (b"," if start else b"") + orjson.dumps(items, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    for chunk in range(0, len(rows), JSON_ROWS_PER_CHUNK):
+        written = [b""] if chunk else []
+        for start in range(chunk, min(chunk + JSON_ROWS_PER_CHUNK, len(rows)), JSON_ROWS_AT_ONCE):
+            stop = start + JSON_ROWS_AT_ONCE
+            items = _json_items(rows[start:stop], None if cells is None else cells[start:stop], start, answer.base64)
+            written.append(orjson.dumps(items, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
+        yield b",".join(written)
     yield b'],"usage":' + orjson.dumps({"prompt_tokens": len(rows), "total_tokens": len(rows)}) + b"}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Collection, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -17,7 +18,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.api.arrow import ArrowLimits, places_from_arrow
 from service.api.formats import ARROW_STREAM, JSON, OCTET_STREAM
-from service.api.places import places_from_float64, places_from_json
+from service.api.large_json import split_pairs
+from service.api.places import places_from_columns, places_from_float64, places_from_json
 from service.bundle import LonLat
 from service.errors import (
     ClientGone,
@@ -36,6 +38,9 @@ INLINE_BYTES = 65_536
 """A larger body is parsed in a thread, so that the event loop goes on."""
 INLINE_OBJECT_BYTES = 8_192
 """The same where a body may hold geometries, which take longer to check than places."""
+
+LINGER_S = 1.0
+"""How long a body that is refused is read on, so that its sender has the answer."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +61,28 @@ async def read_body(request: Request, max_bytes: int, deadline: float) -> bytes:
         async with asyncio.timeout_at(deadline):
             async for chunk in request.stream():
                 received += len(chunk)
-                if received > max_bytes:
-                    raise TooLarge(
-                        f"the body is over the {max_bytes} bytes of SATCLE_MAX_BODY_BYTES: split the request"
-                    )
                 chunks.append(chunk)
+                if received > max_bytes:
+                    break
     except ClientDisconnect:
         raise ClientGone("the client left while sending") from None
     except TimeoutError:
         request.app.state.metrics.rejected.labels("deadline").inc()
+        await _discard_rest(request)
         raise DeadlineExceeded(f"the deadline passed after {received} bytes of the body") from None
+    if received > max_bytes:
+        chunks.clear()
+        await _discard_rest(request)
+        raise TooLarge(f"the body is over the {max_bytes} bytes of SATCLE_MAX_BODY_BYTES: split the request")
     return b"".join(chunks)
+
+
+async def _discard_rest(request: Request) -> None:
+    """Read on for LINGER_S, keeping nothing: to close a connection on bytes unread would reset it, answer and all."""
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(LINGER_S):
+            async for _ in request.stream():
+                pass
 
 
 async def read_places(
@@ -110,6 +126,10 @@ def _parse(
     body: bytes, media_type: str, query: dict[str, str], options_type: type[Options], limits: Limits
 ) -> tuple[LonLat, Options]:
     if media_type == JSON:
+        if len(body) > INLINE_BYTES and (split := split_pairs(body)):
+            pairs, fields = split
+            places = places_from_columns(pairs[:, 0], pairs[:, 1], limits.points)
+            return places, parse_options(options_type, query, fields)
         fields = parse_json_object(body)
         if "input" not in fields:
             raise InvalidRequest([ItemError("/input", "is missing")])
@@ -155,6 +175,8 @@ def parse_options(
     except ValidationError as error:
         known = f"besides {beside} there are {', '.join(options_type.model_fields)}"
         raise InvalidRequest([_item_error(e, known) for e in error.errors(include_input=False)]) from None
+    if not fields:
+        return from_query
     return from_query.model_copy(update=from_json.model_dump(exclude_unset=True))
 
 
@@ -180,19 +202,21 @@ def deadline_of(request: Request, limits: Limits) -> float:
 
 async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled where the client disconnects first. The body must have been read."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnected(request))
+    watching: asyncio.Task[None] | None = None
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone("the client left before the answer was ready")
-        return working.result()
+        async with asyncio.timeout(None) as scope:
+            watching = asyncio.ensure_future(_end_on_disconnect(request, scope))
+            return await work
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise ClientGone("the client left before the answer was ready") from None
     finally:
-        leaving.cancel()
-        working.cancel()
-        await asyncio.gather(leaving, working, return_exceptions=True)
+        if watching:
+            watching.cancel()
 
 
-async def _disconnected(request: Request) -> None:
+async def _end_on_disconnect(request: Request, scope: asyncio.Timeout) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    scope.reschedule(asyncio.get_running_loop().time())

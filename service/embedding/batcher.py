@@ -32,6 +32,8 @@ from service.errors import BackendFailed, DeadlineExceeded, NotReady, Overloaded
 from service.metrics import Metrics
 
 BULK_TURN = 4
+NICENESS, BULK_NICENESS = 1, 10
+"""Of the workers of each lane. The event loop comes first, and bulk last."""
 CLOSE_S = 5.0
 PROBE_S = 5.0
 MAX_RETRY_AFTER_S = 60
@@ -70,7 +72,8 @@ class Batcher:
     _closed: bool = False
 
     def __post_init__(self) -> None:
-        self._workers = Workers(self.limits.threads + 1, f"satcle-{self.model}")
+        self._workers = Workers(self.limits.threads, f"satcle-{self.model}", NICENESS)
+        self._bulk_workers = Workers(self.limits.threads, f"satcle-{self.model}-bulk", BULK_NICENESS)
 
     async def embed(self, lonlat: LonLat, deadline: float, timing: Timing | None = None) -> Rows:
         """The rows of `lonlat`, shape (n, embedding_dim), by `deadline` in the event loop's time.
@@ -153,6 +156,7 @@ class Batcher:
             for job in running.jobs:
                 self._fail(job, NotReady("the service shut down before the model answered"))
         self._workers.close()
+        self._bulk_workers.close()
 
     def too_late(self) -> DeadlineExceeded:
         """The error of a call whose deadline has passed, counted."""
@@ -238,7 +242,8 @@ class Batcher:
 
     def _start_batch(self, parts: list[Part], *, bulk: bool) -> None:
         inference = self.metrics.inference.labels(self.model, self.backend.provider)
-        done = self._workers.run(partial(embed_parts, self.backend, parts, inference.time))
+        workers = self._bulk_workers if bulk else self._workers
+        done = workers.run(partial(embed_parts, self.backend, parts, inference.time))
         running = Running(sum(map(len, parts)), bulk, perf_counter(), [part.job for part in parts], done)
         self._start(running)
         done.add_done_callback(partial(self._finish, running, parts))
@@ -246,7 +251,7 @@ class Batcher:
     def _start_unit(self, unit: Unit) -> None:
         now = perf_counter()
         self.metrics.queue_wait.observe(now - unit.queued_at)
-        done = self._workers.run(partial(self._call, unit))
+        done = self._bulk_workers.run(partial(self._call, unit))
         running = Running(unit.points, True, now, [unit], done)
         self._start(running)
         done.add_done_callback(partial(self._finish_unit, running, unit))

@@ -16,15 +16,15 @@ from service.embedding.batcher import Batcher
 from service.embedding.cache.tiers import Cache
 from service.embedding.cells import Cells, cells_of, centres_of
 from service.embedding.flights import Flight, Flights
-from service.embedding.pieces import PIECE, pieces
+from service.embedding.pieces import PIECE
 from service.embedding.timing import Timing
 from service.metrics import Metrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CELLS_AT_ONCE = 128
-"""H3 holds the interpreter, so a thread would not free the event loop: pieces of about 0.2 ms do."""
+INLINE_ROWS = 1024
+"""Work on more than this many rows is done in a thread."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ class Embedder:
         if not self.snaps(exact):
             return Embedded(lonlat, None, await self._compute(lonlat, deadline, timing))
         with timing.stage("cells"):
-            cells = await self._cells_of(lonlat)
-            distinct, row_of = await _off_loop_if_many(len(cells), _distinct, cells)
+            resolution = self.card.snap_resolution
+            assert resolution is not None
+            cells, distinct, row_of = await _off_loop_if_many(len(lonlat), _distinct_cells, lonlat, resolution)
         rows = await self._rows_of(distinct, deadline, timing)
         if row_of is not None:
             rows = await _off_loop_if_many(len(cells), rows.take, row_of, axis=0)
@@ -99,20 +100,19 @@ class Embedder:
         computed = await self._rows_of_missing(cells[missing], deadline, timing)
         if len(missing) == len(cells):
             return computed
-        await _off_loop_if_many(len(missing), rows.__setitem__, missing, computed)
+        await _off_loop_if_many(len(missing), _scatter, computed, rows, missing)
         return rows
 
     async def _rows_of_missing(self, cells: Cells, deadline: float, timing: Timing) -> Rows:
         """Computed here, or, where another call is computing a cell already, taken from it."""
         async with self._flights.boarding(cells) as boarding:
-            computed = await self._compute_and_keep(cells[boarding.own], deadline, timing)
-            boarding.flight.rows.set_result(computed)
-        if not boarding.others:
-            return computed
-        rows = np.empty((len(cells), computed.shape[1]), np.float32)
-        rows[boarding.own] = computed
-        for flight, indices in boarding.others.items():
-            rows[indices] = await self._rows_from(flight, cells[indices], deadline, timing)
+            rows = await self._compute_and_keep(cells[boarding.own], deadline, timing)
+            if boarding.others:
+                computed, rows = rows, np.empty((len(cells), rows.shape[1]), np.float32)
+                await _off_loop_if_many(len(computed), _scatter, computed, rows, boarding.own)
+                for flight, indices in boarding.others.items():
+                    rows[indices] = await self._rows_from(flight, cells[indices], deadline, timing)
+            boarding.flight.rows.set_result(rows)
         return rows
 
     async def _rows_from(self, flight: Flight, cells: Cells, deadline: float, timing: Timing) -> Rows:
@@ -125,11 +125,11 @@ class Embedder:
         if rows is None:
             return await self._compute_and_keep(cells, deadline, timing)
         self._count_points("cache", len(cells))
-        return rows[[flight.row_of[cell] for cell in cells.tolist()]]
+        return rows[flight.indices_of(cells)]
 
     async def _compute_and_keep(self, cells: Cells, deadline: float, timing: Timing) -> Rows:
         with timing.stage("cells"):
-            centres = await self._centres_of(cells)
+            centres = await _off_loop_if_many(len(cells), centres_of, cells)
         rows = await self._compute(centres, deadline, timing)
         if self.cache is not None:
             with timing.stage("cache"):
@@ -142,30 +142,23 @@ class Embedder:
         self._count_points("compute", len(rows))
         return rows
 
-    async def _cells_of(self, lonlat: LonLat) -> Cells:
-        resolution = self.card.snap_resolution
-        assert resolution is not None
-        cells = np.empty(len(lonlat), np.uint64)
-        async for piece in pieces(len(lonlat), CELLS_AT_ONCE):
-            cells[piece] = cells_of(lonlat[piece], resolution)
-        return cells
-
-    async def _centres_of(self, cells: Cells) -> LonLat:
-        degrees = np.empty((len(cells), 2))
-        async for piece in pieces(len(cells), CELLS_AT_ONCE):
-            degrees[piece] = centres_of(cells[piece]).degrees
-        return LonLat(degrees)
-
     def _count_points(self, source: str, points: int) -> None:
         self.metrics.points.labels(self.card.name, source).inc(points)
 
 
-def _distinct(cells: Cells) -> tuple[Cells, NDArray[np.intp] | None]:
-    """The cells without repetition, and which of them each was; None where nothing repeats: they stay as they are."""
+def _distinct_cells(lonlat: LonLat, resolution: int) -> tuple[Cells, Cells, NDArray[np.intp] | None]:
+    """The cell of each place, those without repetition, and which of them each is; None where nothing repeats."""
+    cells = cells_of(lonlat, resolution)
     distinct, of = np.unique(cells, return_inverse=True)
-    return (cells, None) if len(distinct) == len(cells) else (distinct, of)
+    return (cells, cells, None) if len(distinct) == len(cells) else (cells, distinct, of)
+
+
+def _scatter(rows: Rows, into: Rows, at: NDArray[np.intp]) -> None:
+    """`into[at] = rows`, in pieces, so that nobody waits long for the interpreter."""
+    for start in range(0, len(rows), PIECE):
+        into[at[start : start + PIECE]] = rows[start : start + PIECE]
 
 
 async def _off_loop_if_many(rows: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call numpy, which lets go of the interpreter, in a thread where it has more than a piece to do."""
-    return function(*args, **kwargs) if rows <= PIECE else await asyncio.to_thread(function, *args, **kwargs)
+    """Call what lets go of the interpreter now and then, in a thread where it has much to do."""
+    return function(*args, **kwargs) if rows <= INLINE_ROWS else await asyncio.to_thread(function, *args, **kwargs)

@@ -14,14 +14,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-NICENESS = 5
-"""Added by each worker to its own: where all cores compute, the event loop still has its turn at once."""
-
 
 class Workers:
-    """Daemon threads: one that hangs holds up neither `close` nor, as an executor's would, the end of the process."""
+    """Daemon threads: one that hangs holds up neither `close` nor, as an executor's would, the end of the process.
 
-    def __init__(self, threads: int, name: str) -> None:
+    Each adds `niceness` to its own, so that where all cores compute whoever is less nice still has its turn at once.
+    """
+
+    def __init__(self, threads: int, name: str, niceness: int = 0) -> None:
+        self._niceness = niceness
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads = [Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
@@ -42,7 +43,7 @@ class Workers:
     def _work(self) -> None:
         if sys.platform == "linux":  # where a thread has a priority of its own
             thread = get_native_id()
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + self._niceness)
         while call := self._calls.get():
             call()
             del call  # and with it all that it holds, while this thread waits

@@ -15,6 +15,7 @@ TITLES = {
     "http": "What HTTP costs",
     "singles": "Single places at concurrency",
     "latency": "A single place beside requests of 100,000",
+    "overload": "Overload",
     "cache": "A lookup in the cache",
     "peers": "Beside a plain FastAPI service",
     "bulk": "`satcle embed`, 1,000,000 rows",

@@ -39,6 +39,11 @@ class Places:
 
 @pytest.fixture(scope="session")
 def places() -> Places:
+    return known_places()
+
+
+def known_places() -> Places:
+    """Places all over the Earth, and what the model itself makes of them."""
     rng = np.random.default_rng(0)
     count = 6000
     lat = np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
@@ -57,7 +62,8 @@ class Service:
 
 
 @contextmanager
-def _serve(**environment: str) -> Iterator[Service]:
+def serving(**environment: str) -> Iterator[Service]:
+    """`satcle serve` on the default bundle, in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "serve", "--port", "0"],
         env={**os.environ, **environment, "NO_COLOR": "1"},
@@ -79,8 +85,8 @@ def _serve(**environment: str) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def serve() -> Callable[..., AbstractContextManager[Service]]:
-    """`with serve(SATCLE_X="…") as service:` runs the default bundle in a process of its own."""
-    return _serve
+    """`with serve(SATCLE_X="…") as service:`"""
+    return serving
 
 
 @pytest.fixture

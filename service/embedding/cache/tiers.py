@@ -17,6 +17,8 @@ from service.metrics import Metrics
 
 Indices = NDArray[np.intp]
 
+ROWS_AT_ONCE = 1024
+"""Looked up by one command: two would wait for each other."""
 PATIENCE_S = 0.1
 PATIENCE_S_PER_ROW = 20e-6
 """A lookup takes no longer than this, about as long as computing takes; what it has not found by then is missed."""
@@ -62,7 +64,7 @@ class Cache:
         until = perf_counter() + PATIENCE_S + PATIENCE_S_PER_ROW * len(wanted)
         asking = True
         missed = []
-        async for piece in pieces(len(wanted)):
+        async for piece in pieces(len(wanted), ROWS_AT_ONCE):
             missing = wanted[piece]
             if asking:
                 try:
