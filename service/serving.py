@@ -7,6 +7,7 @@ A second signal ends it at once.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import math
 import os
@@ -24,13 +25,16 @@ from types import FrameType
 import uvicorn
 
 from service import logs
+from service.accepting import Acceptor
+from service.api.middleware import Door
 from service.app import App, create_app
 from service.bundle import BundleError
 from service.errors import ServiceError
 from service.metrics import SHARED_FOLDER_VARIABLE, forget_gauges_of
 from service.settings import Settings
 
-BACKLOG = 2048
+BACKLOG = 65_535
+"""Connections that wait to be accepted; the system allows as many as it does (net.core.somaxconn)."""
 SWITCH_INTERVAL_S = 1e-4
 """How long a thread waits for the interpreter before it asks for it. With Python's own 5 ms, the event loop would wait
 as long at each of its turns while a thread has work to do in Python."""
@@ -59,14 +63,16 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: App, settings: Settings, host: str = "", port: int = 0) -> None:
         patience = math.ceil(settings.deadline_ms / 1000)
+        door = Door(app, lambda: len(self.server_state.tasks), settings.max_requests, app.state.metrics)
         super().__init__(
             uvicorn.Config(
-                app, host, port, log_config=None, access_log=False, backlog=BACKLOG, timeout_graceful_shutdown=patience
+                door, host, port, log_config=None, access_log=False, backlog=BACKLOG, timeout_graceful_shutdown=patience
             )
         )
         self._app = app
         self._drain_seconds = settings.drain_seconds
         self._stop_at = math.inf
+        self._acceptors: list[Acceptor] = []
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Until told to stop."""
@@ -74,6 +80,25 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()  # what is loaded now stays: to look through it again and again would stop every thread
         super().run(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen and begin to accept."""
+        await super().startup(sockets)
+        listeners = [listener.fileno() for server in self.servers for listener in server.sockets]
+        self._acceptors = [Acceptor(listener, self._protocol) for listener in listeners]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, and finish what has begun."""
+        for acceptor in self._acceptors:
+            acceptor.close()
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        config = self.config
+        protocol: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+            config=config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._stop_at < math.inf:

@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     max_points_per_request: int = Field(default=131_072, ge=1)
     max_map_points: int = Field(default=16_777_216, ge=1)
     """Pixels or cells of one map."""
+    max_requests: int = Field(default=1024, ge=1)
+    """Requests that one worker process has in flight; more are turned away unread."""
     max_body_bytes: int = Field(default=33_554_432, ge=1)
     deadline_ms: int = Field(default=30_000, ge=1)
     worker_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)

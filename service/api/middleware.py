@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
-from service.api.problems import problem
+from service.api.problems import RETRY_AFTER_S, problem
 from service.embedding.timing import Stage, Timing
 from service.metrics import Metrics
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 LOGGED_PLACES = 3
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 
 
 class Observed:
@@ -77,6 +79,30 @@ class Observed:
                 "satcle.request_id": request_id,
             }
             self._traces.record(span, timing.stages, attributes, Headers(scope=scope), failed=status >= 500)
+
+
+class Door:
+    """Turns requests away at once while more than `limit` are in flight: there is no time to look at them.
+
+    Such a crowd is one of requests, not of points, which the queue bounds. Operators' probes always pass.
+    """
+
+    def __init__(self, app: ASGIApp, in_flight: Callable[[], int], limit: int, metrics: Metrics) -> None:
+        self._app = app
+        self._in_flight = in_flight
+        self._limit = limit
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._in_flight() <= self._limit or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        self._metrics.rejected.labels("queue_full").inc()
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        detail = f"over {self._limit} requests are in flight (SATCLE_MAX_REQUESTS): retry later"
+        headers = {"Retry-After": str(RETRY_AFTER_S), "X-Request-Id": request_id}
+        await problem(scope, 429, detail, headers)(scope, receive, send)
 
 
 class LastResort:
