@@ -40,3 +40,4 @@ train: .venv/.all
 	$(BIN)/satcle data get trainer/configs/earth-l10.yaml
 	$(BIN)/satcle pretrain trainer/configs/earth-l10.yaml --resume
 	$(BIN)/satcle export runs/earth-l10/best.ckpt --out service/bundles/earth-l10 --overwrite
+	$(if $(HEADS),PATH="$(BIN):$$PATH" sh trainer/configs/earth-l10-heads.sh $(HEADS),@echo "without its heads: make train HEADS=folder (see trainer/configs/earth-l10-heads.sh)")

@@ -35,6 +35,8 @@ from service.settings import Settings
 
 BACKLOG = 65_535
 """Connections that wait to be accepted; the system allows as many as it does (net.core.somaxconn)."""
+KEEP_ALIVE_S = 75
+"""Longer than the 60 s for which load balancers keep an idle connection, lest they send a request into a closed one."""
 SWITCH_INTERVAL_S = 1e-4
 """How long a thread waits for the interpreter before it asks for it. With Python's own 5 ms, the event loop would wait
 as long at each of its turns while a thread has work to do in Python."""
@@ -66,7 +68,14 @@ class Server(uvicorn.Server):
         door = Door(app, lambda: len(self.server_state.tasks), settings.max_requests, app.state.metrics)
         super().__init__(
             uvicorn.Config(
-                door, host, port, log_config=None, access_log=False, backlog=BACKLOG, timeout_graceful_shutdown=patience
+                door,
+                host,
+                port,
+                log_config=None,
+                access_log=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=patience,
             )
         )
         self._app = app

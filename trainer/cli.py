@@ -150,6 +150,9 @@ def fit_head(
     colormap_name: Annotated[
         str | None, typer.Option("--colormap", help="The colour map that suits it, as terrain.")
     ] = None,
+    class_colors: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="The colour of each class: the columns label and color.")
+    ] = None,
     min_class_rows: Annotated[int, typer.Option(min=0, help="Leave out classes with fewer rows.")] = 0,
     hidden: Annotated[str, typer.Option(help="Widths of the hidden layers, with commas.")] = "256,256",
     epochs: Annotated[int, typer.Option(min=1)] = 60,
@@ -162,6 +165,7 @@ def fit_head(
     """Fit a head on a table of places, measure it on rows held out, and add it to a bundle."""
     with _one_line_errors():
         from service.bundle import DataSource
+        from trainer.class_colors import read_class_colors
         from trainer.heads import fit_head as fit
         from trainer.heads import read_request
 
@@ -173,6 +177,7 @@ def fit_head(
             unit=unit,
             description=description,
             colormap_name=colormap_name,
+            class_colors=class_colors and read_class_colors(class_colors),
             min_class_rows=min_class_rows,
             source=DataSource(name=source or table.name, credit=credit, license=license_, url=url),
             recipe={"hidden_dims": hidden.split(","), "epochs": epochs, "seed": seed},

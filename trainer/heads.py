@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError, model_validator
 
 from service.bundle import Bundle, DataSource, HeadCard, HeadFit, check_target, read_bundle, write_bundle
-from service.bundle.card import Frozen, Name
+from service.bundle.card import Color, Frozen, Name
 from service.bundle.store import CARD
+from trainer.class_colors import in_order_of
 from trainer.data.tables import PlacesTable, read_table
 from trainer.data.targets import Classes, Targets, read_classes, read_numbers, split
 from trainer.errors import HeadError
@@ -34,6 +35,7 @@ class HeadRequest(Frozen):
     unit: str | None = None
     description: str = ""
     colormap_name: str | None = None
+    class_colors: dict[str, Color] | None = None
     min_class_rows: int = 0
     source: DataSource
     recipe: Recipe = Recipe()
@@ -42,6 +44,8 @@ class HeadRequest(Frozen):
     def _suits_the_task(self) -> HeadRequest:
         if self.task == "classification" and (self.unit or self.transform):
             raise ValueError("a classification has neither unit nor transform")
+        if self.task == "regression" and self.class_colors is not None:
+            raise ValueError("a regression has no classes to colour; choose a colour map with --colormap")
         return self
 
 
@@ -66,6 +70,7 @@ def fit_head(table: Path, request: HeadRequest, bundle: Path, out: Path, *, repl
     _check_free(original, request.id, replace=replace)
     read = read_table(table)
     targets = read_targets(read, request)
+    colors = read_colors(read, request, targets)  # known now rather than after the fit
     embeddings = embed_with_graph(original.read(original.card.encoder), read.lonlat.degrees)[targets.rows]
     fitted = fit(embeddings, targets, request.recipe, log1p=request.transform == "log1p")
     held_out = split(targets, request.recipe.seed).test
@@ -74,7 +79,7 @@ def fit_head(table: Path, request: HeadRequest, bundle: Path, out: Path, *, repl
     on = f"{len(held_out)} rows held out from {len(targets.rows)} of {table.name} (7:1:2, seed {request.recipe.seed})"
     predicted = predict_with_graph(graph, embeddings[held_out])
     metrics = head_metrics(card, predicted, targets.values[held_out], on)
-    card = card.model_copy(update={"metrics": metrics})
+    card = card.model_copy(update={"metrics": metrics, "class_colors": colors})
     return add_head(read_bundle(bundle), card, graph, out, replace=replace), card
 
 
@@ -85,8 +90,15 @@ def read_targets(table: PlacesTable, request: HeadRequest) -> Targets:
     return read_numbers(table, request.column, log1p=request.transform == "log1p")
 
 
+def read_colors(table: PlacesTable, request: HeadRequest, targets: Targets) -> tuple[Color, ...] | None:
+    """The colour of each class, where the request has colours. Raises HeadError."""
+    if request.class_colors is None or not isinstance(targets, Classes):
+        return None
+    return in_order_of(targets.names, request.class_colors, set(table.labels(request.column).tolist()))
+
+
 def describe(request: HeadRequest, table: PlacesTable, targets: Targets, fitted: Fitted, parity: float) -> HeadCard:
-    """The head's card, without its metrics."""
+    """The head's card, without its metrics and colours."""
     parts = split(targets, request.recipe.seed)
     regression = request.task == "regression"
     return HeadCard(

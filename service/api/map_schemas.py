@@ -53,8 +53,12 @@ POINT_PATH = [
 ]
 MODEL = _query("model", "a name of /v1/models; the default model if absent", type="string")
 LOOKS = [
-    _query("colormap_name", "one of rio-tiler's colour maps", type="string"),
-    _query("rescale", "the values at the two ends of the colour map: low,high", type="string"),
+    _query("colormap_name", "one of rio-tiler's colour maps; not for classes or components", type="string"),
+    _query(
+        "rescale",
+        "the values at the two ends of the colour map: low,high; not for classes or components",
+        type="string",
+    ),
 ]
 TILE_OPTIONS = [
     _query("tile_format", "of the tiles that are named", type="string", enum=["png", "webp"]),

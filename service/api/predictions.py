@@ -6,6 +6,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from service.api import schemas
@@ -29,7 +30,11 @@ SMALL_BINARY_PLACES = 16_384
 
 def _as_list(value: object) -> object:
     """One name, or in a query several with commas between, as a list of names."""
-    return value.split(",") if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.split(",")
+    if not isinstance(value, list):
+        raise PydanticCustomError("head_names", "must be the name of a head, or a list of names, of /v1/heads")
+    return value
 
 
 class PredictionOptions(BaseModel):
@@ -105,7 +110,7 @@ def list_heads(request: Request) -> dict[str, Any]:
 
 def _described(model: Model, card: HeadCard) -> dict[str, Any]:
     """Unit or classes, as the task has it; `file` is the bundle's own business."""
-    others = {"classes"} if card.task == "regression" else {"unit", "transform", "value_range"}
+    others = {"classes", "class_colors"} if card.task == "regression" else {"unit", "transform", "value_range"}
     described = card.model_dump(mode="json", exclude={"id", "file", *others})
     return {"id": card.id, "object": "head", "model": model.bundle.card.name, **described}
 
@@ -167,7 +172,8 @@ async def _answer(
 ) -> PredictionAnswer:
     timing = cast(Timing, request.state.timing)
     embedder, card = model.embedder, model.bundle.card
-    embedded = await embedder.embed(lonlat, exact=exact, deadline=deadline, timing=timing)
-    with timing.stage("heads"):
-        predictions = await predict(embedder.batcher, heads, embedded.rows, deadline, top=top)
+    with embedder.admitted(len(lonlat)):  # until the heads are done too: no answer is refused halfway
+        embedded = await embedder.embed_admitted(lonlat, exact=exact, deadline=deadline, timing=timing)
+        with timing.stage("heads"):
+            predictions = await predict(embedder.batcher, heads, embedded.rows, deadline, top=top)
     return PredictionAnswer(card.name, card.digest, lonlat, embedded.cells, predictions)

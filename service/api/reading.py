@@ -14,7 +14,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from service.api.arrow import ArrowLimits, places_from_arrow
 from service.api.formats import ARROW_STREAM, JSON, OCTET_STREAM
@@ -56,32 +56,38 @@ async def read_body(request: Request, max_bytes: int, deadline: float) -> bytes:
     Raises TooLarge, ClientGone, or DeadlineExceeded where the client is slower than that.
     """
     chunks: list[bytes] = []
-    received = 0
+    received, more = 0, True
     try:
         async with asyncio.timeout_at(deadline):
-            async for chunk in request.stream():
+            while more and received <= max_bytes:
+                chunk, more = await _next_chunk(request)
                 received += len(chunk)
                 chunks.append(chunk)
-                if received > max_bytes:
-                    break
-    except ClientDisconnect:
-        raise ClientGone("the client left while sending") from None
     except TimeoutError:
         request.app.state.metrics.rejected.labels("deadline").inc()
         await _discard_rest(request)
         raise DeadlineExceeded(f"the deadline passed after {received} bytes of the body") from None
     if received > max_bytes:
         chunks.clear()
-        await _discard_rest(request)
+        if more:
+            await _discard_rest(request)
         raise TooLarge(f"the body is over the {max_bytes} bytes of SATCLE_MAX_BODY_BYTES: split the request")
     return b"".join(chunks)
 
 
+async def _next_chunk(request: Request) -> tuple[bytes, bool]:
+    """Some of the body, and whether there is more of it. Raises ClientGone."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone("the client left while sending")
+    return message.get("body", b""), message.get("more_body", False)
+
+
 async def _discard_rest(request: Request) -> None:
     """Read on for LINGER_S, keeping nothing: to close a connection on bytes unread would reset it, answer and all."""
-    with suppress(TimeoutError, ClientDisconnect):
+    with suppress(TimeoutError, ClientGone):
         async with asyncio.timeout(LINGER_S):
-            async for _ in request.stream():
+            while (await _next_chunk(request))[1]:
                 pass
 
 

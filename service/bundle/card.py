@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -13,6 +13,9 @@ FORMAT: Final = 1
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+COLOR_PATTERN: Final = "^#[0-9a-fA-F]{6}$"
+Color = Annotated[str, StringConstraints(pattern=COLOR_PATTERN)]
+"""Red, green and blue, as #1c0dff."""
 
 
 class Frozen(BaseModel):
@@ -144,7 +147,7 @@ class HeadCard(Frozen):
 
     Regression predicts one column, in `unit`; classification the probability of each of `classes`. `transform` is that
     of the target in which a regression was fitted; the graph undoes it. `value_range` is the scale on which maps show
-    a regression, `colormap_name` the colour map that suits it.
+    a regression, `colormap_name` the colour map that suits it, `class_colors` the colour of each class.
     """
 
     id: Name
@@ -153,6 +156,7 @@ class HeadCard(Frozen):
     description: str = ""
     unit: str | None = None
     classes: tuple[str, ...] | None = None
+    class_colors: tuple[Color, ...] | None = None
     transform: Literal["log1p"] | None = None
     value_range: tuple[float, float] | None = None
     colormap_name: str | None = None
@@ -172,8 +176,10 @@ class HeadCard(Frozen):
                 raise ValueError(f"head {self.id}: a classification needs two classes or more, all different")
             if self.unit or self.transform or self.value_range:
                 raise ValueError(f"head {self.id}: unit, transform and value_range are for regressions")
-        elif self.classes is not None:
-            raise ValueError(f"head {self.id}: classes are for classifications")
+            if self.class_colors is not None and len(self.class_colors) != len(self.classes):
+                raise ValueError(f"head {self.id}: class_colors are one for each class")
+        elif self.classes is not None or self.class_colors is not None:
+            raise ValueError(f"head {self.id}: classes and class_colors are for classifications")
         if self.value_range and not self.value_range[0] < self.value_range[1]:
             raise ValueError(f"head {self.id}: value_range is low, high")
         return self
@@ -234,8 +240,11 @@ UNSIGNED = "0" * 64
 
 def bundle_digest(card: BundleCard, file_sha256: Mapping[str, str]) -> str:
     """sha256 of the card without its digest and of every other file's sha256: what the cache is keyed by."""
-    parts = {name for name in ("raster", "components") if getattr(card, name) is None}  # unknown to older cards
-    fields = card.model_dump(mode="json", exclude={"digest", *parts})
+    exclude: dict[str, Any] = {"digest": True}
+    # what older cards did not know is left out where there is none of it
+    exclude |= {name: True for name in ("raster", "components") if getattr(card, name) is None}
+    exclude["heads"] = {at: {"class_colors"} for at, head in enumerate(card.heads) if head.class_colors is None}
+    fields = card.model_dump(mode="json", exclude=exclude)
     described = {"card": fields, "files": dict(sorted(file_sha256.items()))}
     canonical = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

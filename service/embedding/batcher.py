@@ -92,12 +92,14 @@ class Batcher:
             return await self._answer(job, job.answer, deadline)
 
     @contextmanager
-    def reserved(self, points: int) -> Iterator[None]:
+    def reserved(self, points: int, *, admitted: bool = False) -> Iterator[None]:
         """Hold room in the queue for so many points while `run_reserved` is called for units of it, again and again.
 
-        Raises Overloaded or NotReady: what is begun is not refused halfway.
+        Raises Overloaded or NotReady: what is begun is not refused halfway. So what was `admitted` when it began is
+        counted, but not refused.
         """
-        self._admit(points)
+        if not admitted:
+            self._admit(points)
         self._count_queued(points)
         try:
             with self._counting_the_gone():

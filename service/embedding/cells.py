@@ -21,11 +21,10 @@ HEXADECIMAL = re.compile(r"[0-9a-fA-F]{1,16}")
 
 def cells_of(lonlat: LonLat, resolution: int) -> Cells:
     """The cell at `resolution` (0 to 15) that holds each place, uint64, shape (n,)."""
-    lon, lat = lonlat.degrees.T.tolist()
     cells = np.empty(len(lonlat), np.uint64)
     for start in range(0, len(cells), AT_ONCE):
-        piece = slice(start, start + AT_ONCE)
-        cells[piece] = list(map(latlng_to_cell, lat[piece], lon[piece], repeat(resolution)))
+        lon, lat = lonlat.degrees[start : start + AT_ONCE].T.tolist()
+        cells[start : start + AT_ONCE] = list(map(latlng_to_cell, lat, lon, repeat(resolution)))
     return cells
 
 

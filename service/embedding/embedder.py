@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -57,20 +58,26 @@ class Embedder:
         return self.snap and not exact and self.card.snap_resolution is not None
 
     async def embed(self, lonlat: LonLat, *, exact: bool, deadline: float, timing: Timing) -> Embedded:
-        """Embed every place, in order. Raises what `Batcher.embed` raises.
+        """Embed every place, in order. Raises what `admitted` and `Batcher.embed` raise."""
+        with self.admitted(len(lonlat)):
+            return await self.embed_admitted(lonlat, exact=exact, deadline=deadline, timing=timing)
+
+    @contextmanager
+    def admitted(self, points: int) -> Iterator[None]:
+        """Hold room for so many points while they are answered. Raises Overloaded.
 
         Whatever would not fit the queue is refused before it costs anything, though some of it may be cached.
         """
-        points = len(lonlat)
         if self._points + points > self.batcher.limits.queue_points:
             raise self.batcher.overloaded(self._points, points)
         self._points += points
         try:
-            return await self._embed(lonlat, exact, deadline, timing)
+            yield
         finally:
             self._points -= points
 
-    async def _embed(self, lonlat: LonLat, exact: bool, deadline: float, timing: Timing) -> Embedded:
+    async def embed_admitted(self, lonlat: LonLat, *, exact: bool, deadline: float, timing: Timing) -> Embedded:
+        """`embed`, within room that the caller holds, and may go on holding while it uses the rows."""
         if not self.snaps(exact):
             return Embedded(lonlat, None, await self._compute(lonlat, deadline, timing))
         with timing.stage("cells"):

@@ -36,15 +36,15 @@ async def predict(
 ) -> list[Prediction]:
     """What each head predicts from `rows`; of classes the `top` most probable, or all where None.
 
-    What one batch holds is done at once; more takes its turn in the batcher's bulk lane. Raises Overloaded,
-    DeadlineExceeded, NotReady or BackendFailed.
+    What one batch holds is done at once; more takes its turn in the batcher's bulk lane, and is not refused there, for
+    the caller had the places admitted (`Embedder.admitted`). Raises DeadlineExceeded, NotReady or BackendFailed.
     """
     size = batcher.limits.batch_points
     if len(rows) <= size:
         return await asyncio.to_thread(_predict, heads, top, rows)
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     calls = ((len(batch), partial(_predict, heads, top, batch)) for batch in batches)
-    parts = [part async for part in in_order(batcher, calls, deadline)]
+    parts = [part async for part in in_order(batcher, calls, deadline, admitted=True)]
     return await asyncio.to_thread(lambda: [_joined(of_head) for of_head in zip(*parts, strict=True)])
 
 

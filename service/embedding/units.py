@@ -17,11 +17,17 @@ Call = tuple[int, Callable[[], T]]
 """A unit of work, and of about how many points."""
 
 
-async def in_order(batcher: Batcher, calls: Iterable[Call[T]], deadline: float) -> AsyncGenerator[T, None]:
-    """What the calls return, in their order; each waits for the one so many before it to be taken."""
+async def in_order(
+    batcher: Batcher, calls: Iterable[Call[T]], deadline: float, *, admitted: bool = False
+) -> AsyncGenerator[T, None]:
+    """What the calls return, in their order; each waits for the one so many before it to be taken.
+
+    They are refused where the queue has no room for them, unless they go on with what was `admitted` already.
+    """
     under_way = batcher.limits.threads + SPARE_UNITS
+    room = min(under_way * batcher.limits.batch_points, batcher.limits.queue_points)
     waiting: deque[asyncio.Task[T]] = deque()
-    with batcher.reserved(min(under_way * batcher.limits.batch_points, batcher.limits.queue_points)):
+    with batcher.reserved(room, admitted=admitted):
         try:
             for points, function in calls:
                 waiting.append(asyncio.create_task(batcher.run_reserved(points, function, deadline)))

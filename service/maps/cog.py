@@ -83,7 +83,7 @@ def _create(path: Path, grid: Grid, layer: Layer, tags: dict[str, str]) -> Datas
         if layer.unit:
             file.set_band_unit(band, layer.unit)
     if profile["dtype"] == "uint8":
-        file.write_colormap(1, {code: tuple(map(int, c)) for code, c in enumerate(category_colors(_count(layer)))})
+        file.write_colormap(1, {code: tuple(map(int, c)) for code, c in enumerate(category_colors(layer))})
     elif layer.bands == 3:
         file.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     return file
@@ -126,7 +126,3 @@ def _tags(model: Model, layer: Layer) -> dict[str, str]:
     if layer.unit:
         tags["UNIT"] = layer.unit
     return tags | {f"CATEGORY_{code}": name for code, name in enumerate(layer.categories or ())}
-
-
-def _count(layer: Layer) -> int:
-    return len(layer.categories or ())

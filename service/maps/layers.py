@@ -22,7 +22,8 @@ Values = NDArray[np.float32]
 class Layer(Protocol):
     """`name` describes the values, `value_range` is the fixed scale of colours over the whole globe.
 
-    With `categories` a value is the index of one of them. `colormap_name` is the layer's own choice, if it has one.
+    With `categories` a value is the index of one of them. `category_colors`, one each as #rrggbb, and `colormap_name`
+    are the layer's own choice, if it has one.
     """
 
     @property
@@ -39,6 +40,9 @@ class Layer(Protocol):
 
     @property
     def categories(self) -> tuple[str, ...] | None: ...
+
+    @property
+    def category_colors(self) -> tuple[str, ...] | None: ...
 
     @property
     def colormap_name(self) -> str | None: ...
@@ -59,6 +63,7 @@ class Similarity:
     bands = 1
     value_range = (-1.0, 1.0)
     categories = None
+    category_colors = None
     colormap_name = None
 
     def __init__(self, references: Rows, negatives: Rows | None = None) -> None:
@@ -90,6 +95,7 @@ class Components:
     bands = 3
     value_range = (0.0, 1.0)
     categories = None
+    category_colors = None
     colormap_name = None
 
     def __init__(self, affine: NDArray[np.float32]) -> None:
@@ -124,7 +130,7 @@ class HeadLayer:
         self._head = head
         card = head.card
         self.name, self.unit, self.categories = card.id, card.unit, card.classes
-        self.colormap_name = card.colormap_name
+        self.category_colors, self.colormap_name = card.class_colors, card.colormap_name
         self.value_range = card.value_range or (0.0, float(max(1, card.columns - 1)))
 
     def values(self, rows: Rows) -> Values:

@@ -19,7 +19,7 @@ def legend_of(layer: Layer, style: Style) -> dict[str, Any]:
     Of a layer that is red, green and blue there is nothing more to say.
     """
     if layer.categories is not None:
-        classes = zip(layer.categories, category_colors(len(layer.categories)), strict=True)
+        classes = zip(layer.categories, category_colors(layer), strict=True)
         return {
             "unit": None,
             "classes": [

@@ -43,7 +43,12 @@ class Style:
 
     @classmethod
     def of(cls, layer: Layer, colormap_name: str | None = None, rescale: str | None = None) -> Style:
-        """The layer's own where nothing is given; `rescale` is "low,high". Raises InvalidRequest."""
+        """The layer's own where nothing is given; `rescale` is "low,high". Raises InvalidRequest.
+
+        Neither may be given for categories, or red, green and blue.
+        """
+        if layer.categories is not None or layer.bands > 1:
+            _check_absent(layer, colormap_name=colormap_name, rescale=rescale)
         name = colormap_name or layer.colormap_name or COLORMAP
         if name not in colormap_names():
             raise InvalidRequest([ItemError("/colormap_name", f"{name[:64]!a} is not one of rio-tiler's colour maps")])
@@ -62,8 +67,15 @@ def gradient(colormap_name: str) -> Bytes:
     return np.array([colors[index] for index in range(256)], np.uint8)
 
 
-def category_colors(categories: int) -> Bytes:
-    """A colour for each category, (categories, 4): neighbours in the list are far apart in hue."""
+def category_colors(layer: Layer) -> Bytes:
+    """The colour of each category of a layer that has categories, (categories, 4)."""
+    if layer.category_colors is None:
+        return palette(len(layer.categories or ()))
+    return np.array([[*bytes.fromhex(color.removeprefix("#")), 255] for color in layer.category_colors], np.uint8)
+
+
+def palette(categories: int) -> Bytes:
+    """A colour for each of so many, (categories, 4): neighbours in the list are far apart in hue."""
     colors = [
         colorsys.hsv_to_rgb(index / GOLDEN_RATIO % 1, (0.75, 0.45)[index % 2], (0.9, 0.65, 0.8)[index % 3])
         for index in range(categories)
@@ -76,7 +88,7 @@ def colored(values: Values, layer: Layer, style: Style) -> Bytes:
     unknown = np.isnan(values).any(axis=2)
     known = np.where(np.isnan(values), 0, values)
     if layer.categories is not None:
-        pixels = category_colors(len(layer.categories))[known[..., 0].astype(np.intp)]
+        pixels = category_colors(layer)[known[..., 0].astype(np.intp)]
     elif layer.bands == 1:
         with np.errstate(over="ignore"):  # of a range so narrow that all is at one end
             scaled = (known[..., 0].astype(np.float64) - style.low) / (style.high - style.low)
@@ -133,6 +145,13 @@ def _written(
                 file.colorinterp = interpretation
             file.write(bands)
         return bytes(memory.read())
+
+
+def _check_absent(layer: Layer, **given: str | None) -> None:
+    kind = "bands that are red, green and blue" if layer.categories is None else "classes with a colour each"
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise InvalidRequest([ItemError(f"/{name}", f"leave it out: {layer.name} has {kind}") for name in wrong])
 
 
 def _range_of(rescale: str) -> tuple[float, float]:

@@ -144,7 +144,7 @@ def test_embed_leaves_nothing_behind_where_the_disk_is_full(tiny_bundle, tmp_pat
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_embed_shows_a_bar_and_leaves_nothing_behind_when_stopped(tiny_bundle, tmp_path, number):
-    source = many_rows(tmp_path / "in.csv", 300_000)
+    source = many_rows(tmp_path / "in.csv", 1_000_000)
     terminal, stderr = pty.openpty()
     run = subprocess.Popen(
         [*SATCLE, "embed", source, "-o", tmp_path / "out.csv", "--bundle", tiny_bundle.path],

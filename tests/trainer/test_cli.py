@@ -92,6 +92,17 @@ def test_from_raster_to_head_to_the_same_figures_again(place, bundle):
     assert run("evaluate", bundle, "--data", table, "--head", "northness").exit_code == 0
 
 
+def test_classes_are_coloured_as_a_file_says(place, tmp_path, small_bundle):
+    bundle = shutil.copytree(small_bundle.path, tmp_path / "b")
+    (place / "halves.csv").write_text("lon,lat,half\n" + "".join(f"{i},{i - 25},{'SN'[i > 25]}\n" for i in range(50)))
+    (place / "colors.csv").write_text("value,label,color\n0,S,#1c0dff\n1,N,#f9ffa4\n")
+    asked = ["--target", "half", "--task", "classification", "--bundle", bundle, "--hidden", "8", "--epochs", 2]
+    fitted = run("fit-head", place / "halves.csv", *asked, "--class-colors", place / "colors.csv")
+    assert fitted.exit_code == 0, fitted.output
+    (head,) = read_bundle(bundle).card.heads
+    assert (head.classes, head.class_colors) == (("N", "S"), ("#f9ffa4", "#1c0dff"))
+
+
 def test_places_are_sampled_from_polygons_by_name(place):
     areas = place / "areas.geojson"
     ring = [[0, 0], [40, 0], [40, 40], [0, 40], [0, 0]]
@@ -120,6 +131,23 @@ def test_places_are_sampled_from_polygons_by_name(place):
         (["fit-head", "{place}/t.csv", "--target", "z", "--task", "regression", "--bundle", "no"], "no bundle at "),
         (["fit-head", "{place}/t.csv", "--target", "z", "--task", "regression", "--transform", "log1p"], "log1p needs"),
         (["fit-head", "{place}/t.csv", "--target", "z", "--task", "regression", "--out", "{place}"], "exists; choose"),
+        (
+            ["fit-head", "{place}/t.csv", "--target", "z", "--task", "regression", "--class-colors", "{place}/c.csv"],
+            "colour map with --colormap",
+        ),
+        (
+            [
+                "fit-head",
+                "{place}/t.csv",
+                "--target",
+                "z",
+                "--task",
+                "classification",
+                "--class-colors",
+                "{place}/n.csv",
+            ],
+            "n.csv cannot be read",
+        ),
         (["evaluate", "none", "--data", "{place}/t.csv"], "no bundle at "),
         (["evaluate", "{bundle}", "--data", "{place}/none.csv"], "none.csv cannot be read"),
         (["evaluate", "{bundle}", "--data", "{place}/t.csv", "--head", "no"], "has no head 'no'"),
@@ -129,6 +157,7 @@ def test_places_are_sampled_from_polygons_by_name(place):
     ],
 )
 def test_what_a_head_s_maker_can_put_right_is_one_line_on_stderr(place, bundle, arguments, message):
+    (place / "c.csv").write_text("label,color\n1,#1c0dff\n")
     (place / "t.csv").write_text("lon,lat,z\n" + "".join(f"{i},{i},{i - 5}\n" for i in range(50)))
     if "fit-head" in arguments and "--bundle" not in arguments:
         arguments = [*arguments, "--bundle", "{bundle}"]

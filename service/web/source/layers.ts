@@ -59,8 +59,7 @@ export function mapRequest(
     body["reference"] = state.references.map(pair);
     if (state.negatives.length) body["negative"] = state.negatives.map(pair);
   }
-  if (coloured && state.colormap) body["colormap_name"] = state.colormap;
-  if (coloured && state.range) body["rescale"] = state.range.join(",");
+  if (coloured) Object.assign(body, styleOf(state));
   return { path: `v1/${family}/map`, body };
 }
 
@@ -88,11 +87,17 @@ function placesQuery(state: State): string {
   return [...each("reference", state.references), ...each("negative", state.negatives)].join("&");
 }
 
-function styleQuery({ colormap, range }: State): string {
-  const parts = [];
-  if (colormap) parts.push(`colormap_name=${colormap}`);
-  if (range) parts.push(`rescale=${range.join(",")}`);
-  return parts.join("&");
+/** Colour map and scale, which the API refuses for what is red, green and blue. */
+function styleOf(state: State): Record<string, string> {
+  const style: Record<string, string> = {};
+  if (layerOf(state) === "embeddings") return style;
+  if (state.colormap) style["colormap_name"] = state.colormap;
+  if (state.range) style["rescale"] = state.range.join(",");
+  return style;
+}
+
+function styleQuery(state: State): string {
+  return Object.entries(styleOf(state)).map((pair) => pair.join("=")).join("&");
 }
 
 function modelQuery({ model }: Shown): string {

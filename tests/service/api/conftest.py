@@ -49,7 +49,14 @@ def full_bundle(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -
     classes = ("wood", "field", "town")
     heads = (
         HeadCard(id="height", task="regression", file="height.onnx", unit="m", value_range=(-5, 5), source=source),
-        HeadCard(id="cover", task="classification", file="cover.onnx", classes=classes, source=source),
+        HeadCard(
+            id="cover",
+            task="classification",
+            file="cover.onnx",
+            classes=classes,
+            class_colors=("#009900", "#C24F44", "#a5a5a5"),
+            source=source,
+        ),
     )
     described = ComponentsCard(file="components.npy", explained=(0.5, 0.3, 0.1), quantiles=(0.02, 0.98), places=1)
     card = tiny_bundle.card.model_copy(update={"name": "full", "heads": heads, "components": described})

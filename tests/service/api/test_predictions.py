@@ -193,7 +193,7 @@ def post(client: TestClient, body: Any, query: str = "", **headers: str) -> Any:
         ({"input": [1, 2]}, "", {}, 422, "/head: is missing; headed has height, colour"),
         ({"input": [1, 2], "head": []}, "", {}, 422, "/head: is missing"),
         ({"input": [1, 2], "head": None}, "", {}, 422, "/head"),
-        ({"input": [1, 2], "head": 7}, "", {}, 422, "/head"),
+        ({"input": [1, 2], "head": 7}, "", {}, 422, "/head: must be the name of a head, or a list of names"),
         ({"input": [1, 2], "head": [7]}, "", {}, 422, "/head/0"),
         ({"input": [1, 2], "head": {"a": "height"}}, "", {}, 422, "/head"),
         ({"input": [1, 2], "head": ["height", "height"]}, "", {}, 422, "twice"),

@@ -29,6 +29,7 @@ KINDS = {
     "/v1/predictions/cover": "",
     "/v1/embeddings": "",
 }
+WITHOUT_STYLE = ("/v1/predictions/cover", "/v1/embeddings")
 kinds = pytest.mark.parametrize("kind", KINDS)
 matrices = pytest.mark.parametrize("tms", ["WebMercatorQuad", "WorldCRS84Quad"])
 
@@ -106,6 +107,7 @@ def test_the_legend_explains_the_colours(map_client: TestClient, kind: str) -> N
     row, column = 31, 77
     if "classes" in legend:
         assert [entry["label"] for entry in legend["classes"]] == ["wood", "field", "town"]
+        assert [entry["color"] for entry in legend["classes"]] == ["#009900", "#c24f44", "#a5a5a5"]
         expected = legend["classes"][int(found[row, column])]["color"]
         assert "#" + bytes(picture[:, row, column]).hex() == expected
         return
@@ -260,11 +262,12 @@ def test_a_head_request_gets_the_headers(map_client: TestClient) -> None:
 @kinds
 @matrices
 def test_tilejson_leads_to_tiles(map_client: TestClient, kind: str, tms: str) -> None:
-    query = f"{KINDS[kind]}&rescale=-2,2&model=full&tile_scale=2&tile_format=webp"
+    style = "" if kind in WITHOUT_STYLE else "rescale=-2,2"
+    query = f"{KINDS[kind]}&{style}&model=full&tile_scale=2&tile_format=webp"
     described = map_client.get(f"{kind}/{tms}/tilejson.json?{query}").json()
     (template,) = described["tiles"]
     assert template.startswith(f"http://testserver{kind}/tiles/{tms}/")
-    assert "rescale=-2,2" in template
+    assert style in template
     assert "tile_" not in template
     assert described["tilejson"] == "3.0.0"
     assert described["scheme"] == "xyz"
@@ -345,6 +348,9 @@ TILES = f"{SIMILARITY}/tiles/WebMercatorQuad"
         (f"{TILES}/0/0/0.png?{BEIJING}&rescale=nan,1", 422, "/rescale"),
         (f"{TILES}/0/0/0.png?{BEIJING}&rescale=0,inf", 422, "/rescale"),
         (f"{TILES}/0/0/0.png?{BEIJING}&rescale=0,1&rescale=0,1", 422, "/rescale"),
+        *((f"{kind}/tiles/WebMercatorQuad/0/0/0.png?rescale=0,1", 422, "/rescale") for kind in WITHOUT_STYLE),
+        *((f"{kind}/legend.json?colormap_name=magma", 422, "/colormap_name") for kind in WITHOUT_STYLE),
+        *((f"{kind}/WebMercatorQuad/tilejson.json?rescale=0,1", 422, "leave it out") for kind in WITHOUT_STYLE),
         (f"{TILES}/0/0/0.gif?{BEIJING}", 422, "/format"),
         (f"{TILES}/0/0/0@3x.png?{BEIJING}", 422, "/y"),
         (f"{TILES}/0/0/x.png?{BEIJING}", 422, "/y"),

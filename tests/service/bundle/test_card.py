@@ -165,13 +165,19 @@ def test_a_head_predicts_one_column_or_one_a_class():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({**HEAD, "classes": ("a", "b")}, "classes are for classifications"),
+        ({**HEAD, "classes": ("a", "b")}, "are for classifications"),
         ({**CLASSES, "classes": None}, "two classes or more"),
         ({**CLASSES, "classes": ("a",)}, "two classes or more"),
         ({**CLASSES, "classes": ("a", "b", "a")}, "all different"),
         ({**CLASSES, "unit": "m"}, "are for regressions"),
         ({**CLASSES, "transform": "log1p"}, "are for regressions"),
         ({**CLASSES, "value_range": (0, 1)}, "are for regressions"),
+        ({**HEAD, "class_colors": ("#000000",)}, "for classifications"),
+        ({**CLASSES, "class_colors": ("#000000",)}, "one for each class"),
+        ({**CLASSES, "class_colors": ("#000000", "#1234567")}, "pattern"),
+        ({**CLASSES, "class_colors": ("#000000", "blue")}, "pattern"),
+        ({**CLASSES, "class_colors": ("#000000", "#00000g\n")}, "pattern"),
+        ({**CLASSES, "class_colors": ("#000000", "#0000ff\n")}, "pattern"),
         ({**HEAD, "value_range": (1, 1)}, "value_range is low, high"),
         ({**HEAD, "value_range": (1, float("inf"))}, "finite"),
         ({**HEAD, "transform": "sqrt"}, "log1p"),
@@ -181,6 +187,21 @@ def test_a_head_predicts_one_column_or_one_a_class():
 def test_a_head_whose_task_and_output_disagree_is_refused(fields, message):
     with pytest.raises(ValidationError, match=message):
         HeadCard(**fields)
+
+
+def test_class_colours_are_part_of_the_digest_only_where_there_are_any(card):
+    """A bundle made before there were any still verifies: its digest knows nothing of them."""
+    plain = altered(card, heads=(HeadCard(**HEAD), HeadCard(**{**CLASSES, "id": "cover"})))
+    fields = plain.model_dump(mode="json", exclude={"digest", "raster", "components"})
+    for head in fields["heads"]:
+        del head["class_colors"]
+    described = json.dumps({"card": fields, "files": {}}, sort_keys=True, separators=(",", ":"))
+    assert bundle_digest(plain, {}) == hashlib.sha256(described.encode()).hexdigest()
+    digests = {bundle_digest(plain, {})}
+    for colors in (("#000000", "#ffffff"), ("#ffffff", "#000000")):
+        cover = HeadCard(**{**CLASSES, "id": "cover", "class_colors": colors})
+        digests.add(bundle_digest(altered(card, heads=(plain.heads[0], cover)), {}))
+    assert len(digests) == 3
 
 
 def test_heads_of_one_bundle_have_names_of_their_own(card):

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from service.embedding.batcher import BULK_TURN
+from service.embedding.timing import Timing
 from service.errors import BackendFailed, DeadlineExceeded, NotReady, Overloaded, UnknownModel
 from tests.service.embedding.test_batcher import (
     FOREVER,
@@ -15,6 +16,7 @@ from tests.service.embedding.test_batcher import (
     batching,
     busy,
     call,
+    left_queue,
     measured,
     next_turn,
     places,
@@ -199,13 +201,16 @@ def test_units_have_their_turn_beside_any_number_of_single_places():
         backend = GatedBackend()
         async with batching(backend, batch=1) as batcher:
             first = await busy(batcher)
-            batches_before = []
-            unit = start(batcher, lambda: batches_before.append(len(backend.batches)))
-            singles = [call(batcher, places(n)) for n in range(20)]
+            begun = []
+            unit = start(
+                batcher, lambda: begun.extend(running.started_at for running in batcher._running if running.bulk)
+            )
+            timings = [Timing() for _ in range(20)]
+            singles = [asyncio.create_task(batcher.embed(places(n), FOREVER, t)) for n, t in enumerate(timings)]
             await next_turn()
             backend.open()
             await asyncio.gather(first, unit, *singles)
-        assert batches_before[0] <= 1 + BULK_TURN
+        assert sum(left_queue(timing) < begun[0] for timing in timings) <= BULK_TURN
 
     run(main())
 

@@ -384,6 +384,20 @@ def test_what_would_not_fit_the_queue_is_refused_before_anything_else(card):
     asyncio.run(main())
 
 
+def test_room_that_a_caller_holds_is_used_by_its_own_places_and_refused_to_others(card):
+    async def main():
+        async with embedding(card, queue=100) as embedder:
+            with embedder.admitted(60):
+                with pytest.raises(Overloaded, match="holds 60 of at most 100 points; 41 more do not fit"):
+                    await embed(embedder, np.ones((41, 2)))
+                now, places = asyncio.get_running_loop().time(), LonLat.from_degrees(np.ones((60, 2)))
+                embedded = await embedder.embed_admitted(places, exact=True, deadline=now + 30, timing=Timing())
+                assert len(embedded.rows) == 60
+            assert len((await embed(embedder, np.ones((100, 2)))).rows) == 100
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("end", ["cancelled", "failed", "late"])
 def test_whoever_waits_for_a_call_that_does_not_end_well_computes_the_row_itself(card, end):
     async def main():

@@ -85,3 +85,19 @@ def test_a_head_that_fails_fails_the_call_alone(heads, headed_bundle):
     bad[777] = np.inf
     with pytest.raises(BackendFailed, match="not finite"):
         run(heads, bad)
+
+
+def test_a_queue_that_others_fill_does_not_refuse_what_was_embedded_already(heads):
+    async def main():
+        batcher = Batcher(FakeBackend(EMBEDDING_DIM), BatchLimits(64, 1000, 2), Metrics(), "m")
+        deadline = asyncio.get_running_loop().time() + 30
+        try:
+            with batcher.reserved(1000):
+                (height, _) = await predict(batcher, heads, ROWS, deadline, top=None)
+            return height.numbers, batcher.queued_points
+        finally:
+            await batcher.close()
+
+    numbers, queued = asyncio.run(main())
+    np.testing.assert_allclose(numbers[:, 0], heads[0].predict(ROWS), rtol=1e-6)
+    assert queued == 0

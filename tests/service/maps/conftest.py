@@ -52,6 +52,7 @@ class Plain:
     name = "plain"
     value_range = (-1.0, 1.0)
     categories = None
+    category_colors = None
     colormap_name = None
 
     def __init__(self, bands=1):

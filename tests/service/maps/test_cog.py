@@ -65,14 +65,16 @@ def test_a_raster_is_a_valid_cog_that_holds_the_values_where_they_are(written, p
         assert bool(file.overviews(1)) == (max(width, height) > 512)
 
 
-def test_categories_are_bytes_with_a_colour_table_and_nearest_overviews(written, kinds):
+@pytest.mark.parametrize("own", [None, ("#1c0dff", "#009900", "#f9ffa4")])
+def test_categories_are_bytes_with_a_colour_table_and_nearest_overviews(written, kinds, own):
+    kinds.category_colors = own
     path, expected = written(kinds, [-180, -90, 180, 90], 1200, 600)
     assert_valid(path)
     with rasterio.open(path) as file:
         np.testing.assert_array_equal(file.read(1), expected[..., 0])
         assert file.nodata == 255
         table = file.colormap(1)
-        assert [table[code] for code in range(3)] == [tuple(color) for color in category_colors(3).tolist()]
+        assert [table[code] for code in range(3)] == [tuple(color) for color in category_colors(kinds).tolist()]
         assert [file.tags()[f"CATEGORY_{code}"] for code in range(3)] == ["low", "middle", "high"]
         factor = file.overviews(1)[0]
     with rasterio.open(path, overview_level=0) as overview:

@@ -35,6 +35,13 @@ def test_each_class_has_its_colour_and_no_two_the_same(kinds):
     assert len({entry["color"] for entry in classes}) == 3
 
 
+def test_classes_have_the_colours_that_their_layer_gives_them(kinds):
+    kinds.category_colors = ("#1c0dff", "#009900", "#F9FFA4")
+    classes = legend_of(kinds, Style.of(kinds))["classes"]
+    assert [entry["color"] for entry in classes] == ["#1c0dff", "#009900", "#f9ffa4"]
+    assert [pixel(entry["value"], kinds, Style.of(kinds)) for entry in classes] == ["#1c0dff", "#009900", "#f9ffa4"]
+
+
 def test_red_green_and_blue_explain_themselves(plain):
     plain.bands = 3
     assert legend_of(plain, Style.of(plain)) == {"unit": None}

@@ -6,7 +6,7 @@ from rasterio.io import MemoryFile
 
 from service.errors import InvalidRequest
 from service.maps.grid import BBox, Grid
-from service.maps.render import COLORMAP, Style, category_colors, colored, colormap_names, gradient, tile_bytes
+from service.maps.render import COLORMAP, Style, category_colors, colored, colormap_names, gradient, palette, tile_bytes
 from service.maps.tiling import tile_grid
 
 GRID = Grid.of_bbox(BBox.of([0, 0, 3, 1]), 3, 1)
@@ -53,6 +53,16 @@ def test_a_colour_map_that_is_not_is_refused(plain, name):
         Style.of(plain, name)
 
 
+def test_neither_colour_map_nor_scale_suits_what_has_colours_of_its_own(plain, kinds):
+    plain.bands = 3
+    for layer, kind in ((kinds, "kinds has classes"), (plain, "plain has bands that are red, green and blue")):
+        with pytest.raises(InvalidRequest, match=kind) as refused:
+            Style.of(layer, "magma", "0,1")
+        assert [item.pointer for item in refused.value.items] == ["/colormap_name", "/rescale"]
+        with pytest.raises(InvalidRequest, match=kind):
+            Style.of(layer, "")
+
+
 @pytest.mark.parametrize("name", sorted(colormap_names()))
 def test_every_colour_map_is_256_colours(plain, name):
     assert gradient(Style.of(plain, name).colormap_name).shape == (256, 4)
@@ -60,14 +70,18 @@ def test_every_colour_map_is_256_colours(plain, name):
 
 @pytest.mark.parametrize("categories", [1, 2, 17, 250])
 def test_categories_differ_in_colour(categories):
-    colors = category_colors(categories)
+    colors = palette(categories)
     assert len(np.unique(colors, axis=0)) == categories
     assert (colors[:, 3] == 255).all()
 
 
-def test_a_category_has_its_colour_and_what_is_unknown_none(kinds):
+@pytest.mark.parametrize("own", [None, ("#1c0dff", "#009900", "#F9FFA4")])
+def test_a_category_has_its_colour_and_what_is_unknown_none(kinds, own):
+    kinds.category_colors = own
     pixels = colored(values(2, 0, np.nan), kinds, Style.of(kinds))
-    np.testing.assert_array_equal(pixels[0, :2], category_colors(3)[[2, 0]])
+    expected = palette(3) if own is None else np.array([[28, 13, 255, 255], [0, 153, 0, 255], [249, 255, 164, 255]])
+    np.testing.assert_array_equal(category_colors(kinds), expected)
+    np.testing.assert_array_equal(pixels[0, :2], expected[[2, 0]])
     assert pixels[0, 2].tolist() == [0, 0, 0, 0]
 
 

@@ -27,6 +27,13 @@ test("without a reference similarity shows nothing, and other layers need none",
   assert.equal(pointPath(shownBy(INITIAL, null)!, { lon: 0, lat: 0 }), null);
 });
 
+test("a colour map and a scale are for what has one: not for the colours of embeddings, as after the last reference", () => {
+  const state: State = { ...INITIAL, colormap: "magma", range: [0, 1] };
+  assert.equal(tilesPath(shownBy(state, null)!), "v1/embeddings/tiles/WebMercatorQuad/{z}/{x}/{y}.png");
+  const { body } = mapRequest(state, null, { west: 0, south: 0, east: 10, north: 10 }, 10, true);
+  assert.deepEqual(body, { bbox: [0, 0, 10, 10], width: 10, height: 10 });
+});
+
 for (const [name, bounds, bbox] of [
   ["a plain view", { west: 10, south: 20, east: 30, north: 40 }, [10, 20, 30, 40]],
   ["over the antimeridian", { west: 170, south: -5, east: 190, north: 5 }, [170, -5, -170, 5]],

@@ -110,7 +110,7 @@ def test_what_is_not_found_within_the_patience_is_missed(monkeypatch):
     _, far, _ = tiers()
     cells = np.arange(1, 3 * ROWS_AT_ONCE, dtype=np.uint64)
     keep(far, cells)
-    assert find(Cache([far], Metrics()), cells) == cells[:ROWS_AT_ONCE].tolist()
+    assert find(Cache([far], Metrics()), cells) == cells[:PIECE].tolist()
     assert far.asked == 1
 
 
