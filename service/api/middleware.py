@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from service.tracing import Traces
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNMATCHED = "unmatched"
+"""The route of a request that was answered before it was matched with one."""
 SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 LOGGED_PLACES = 3
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
@@ -61,8 +63,8 @@ class Observed:
             self._record(scope, status, start, perf_counter())
 
     def _record(self, scope: Scope, status: int, start: float, end: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
-        method = scope["method"] if scope["method"] in METHODS else "other"
+        route = getattr(scope.get("route"), "path", UNMATCHED)
+        method = _method_of(scope)
         request_id, timing = scope["state"]["request_id"], scope["state"]["timing"]
         self._metrics.requests.labels(route, method, str(status)).inc()
         self._metrics.request_duration.labels(route).observe(end - start)
@@ -98,6 +100,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         self._metrics.rejected.labels("queue_full").inc()
+        self._metrics.requests.labels(UNMATCHED, _method_of(scope), "429").inc()
         request_id = _request_id(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
         detail = f"over {self._limit} requests are in flight (SATCLE_MAX_REQUESTS): retry later"
@@ -130,6 +133,11 @@ class LastResort:
                 raise
             detail = "the service failed; its log has the cause under this request_id"
             await problem(scope, 500, detail)(scope, receive, send)
+
+
+def _method_of(scope: Scope) -> str:
+    """The method, as a label: one of a fixed set."""
+    return scope["method"] if scope["method"] in METHODS else "other"
 
 
 def _request_id(headers: Headers) -> str:

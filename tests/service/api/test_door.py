@@ -52,6 +52,8 @@ def test_beyond_it_a_request_is_told_to_come_later_and_counted():
     assert problem["request_id"] == "abc"
     assert "SATCLE_MAX_REQUESTS" in problem["detail"]
     assert b'satcle_rejected_total{reason="queue_full"} 1.0' in metrics.exposition()[0]
+    counted = b'satcle_requests_total{method="POST",route="unmatched",status="429"} 1.0'
+    assert counted in metrics.exposition()[0]
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
