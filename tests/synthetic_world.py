@@ -73,7 +73,11 @@ def small_config(**training: object) -> dict:
                 {"name": "greenness", "path": "greenness.tif", "bands": ["green"], **credited},
             ],
         },
-        "location_tower": {"legendre_polys": 5, "hidden_dim": 32, "hidden_layers": 2, "embedding_dim": 16},
+        "location_tower": {
+            "encoding": {"kind": "spherical_harmonics", "legendre_polys": 5},
+            "network": {"kind": "siren", "hidden_dim": 32, "hidden_layers": 2},
+            "embedding_dim": 16,
+        },
         "image_tower": {"filters": 8, "scales": [1, 0.5]},
         "refinement": {"neighbours": 3, "sigma_deg": 0.18},
         "training": {"batch_size": 64, "epochs": 3, "learning_rate": 1e-3, "accelerator": "cpu", **training},

@@ -87,9 +87,12 @@ def describe(checkpoint: Checkpoint, exported: ExportedEncoder, name: str) -> Bu
         embedding_dim=tower.embedding_dim,
         dimensions=(tower.embedding_dim,),
         encoder=ENCODER,
-        encoding=PositionalEncoding(variant="exact", legendre_polys=tower.legendre_polys),
+        encoding=PositionalEncoding(variant="exact", legendre_polys=tower.encoding.legendre_polys),
         network=Network(
-            hidden_dim=tower.hidden_dim, hidden_layers=tower.hidden_layers, w0_initial=tower.w0_initial, w0=tower.w0
+            hidden_dim=tower.network.hidden_dim,
+            hidden_layers=tower.network.hidden_layers,
+            w0_initial=tower.network.w0_initial,
+            w0=tower.network.w0,
         ),
         snap_errors=exported.snap_errors,
         snap_resolution=exported.snap_resolution,

@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 
 from service.bundle import read_bundle
 from tests.synthetic_world import small_config, write_config, write_world
-from trainer.cli import data, evaluate, export, fit_head, pretrain
+from trainer.cli.data import data
+from trainer.cli.evaluation import evaluate
+from trainer.cli.heads import fit_head
+from trainer.cli.training import export, pretrain
 
 app = typer.Typer()
 app.add_typer(data, name="data")

@@ -28,7 +28,7 @@ def test_the_papers_choices_are_the_defaults():
     assert (config.training.learning_rate, config.training.weight_decay) == (1e-4, 1e-2)
     assert (config.training.batch_size, config.training.epochs) == (512, 500)
     assert (config.training.temperature, config.training.max_logit_scale) == (0.07, 100)
-    assert (config.location_tower.w0_initial, config.location_tower.w0) == (30, 1)
+    assert (config.location_tower.network.w0_initial, config.location_tower.network.w0) == (30, 1)
 
 
 def change(keys: str, value: object) -> dict:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
-from trainer.config import Data, Source
+from trainer.config import MosaicData, Source
 from trainer.data.mosaic import Mosaic, Raster
 from trainer.errors import ImageryError
 
@@ -76,7 +76,7 @@ def report(source: Source, imagery: Path) -> SourceReport:
     )
 
 
-def read_mosaic(data: Data, imagery: Path) -> Mosaic:
+def read_mosaic(data: MosaicData, imagery: Path) -> Mosaic:
     """All sources in memory, as one mosaic; neighbours on one grid become one raster. Raises ImageryError."""
     read = (read_raster(source, imagery) for source in data.sources)
     grids = groupby(read, key=lambda raster: (raster.rows, raster.columns, raster.bounds))

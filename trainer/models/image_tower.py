@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.config import ImageTowerConfig
+from trainer.config import RandomFeaturesConfig
 from trainer.data.transforms import Standardise
 
 PATCHES_A_FILTER = 64
@@ -35,7 +35,7 @@ class RandomConvolutionalFeatures(nn.Module):
         self.bias = bias
 
     @classmethod
-    def fit(cls, tiles: Tensor, config: ImageTowerConfig, rng: torch.Generator) -> RandomConvolutionalFeatures:
+    def fit(cls, tiles: Tensor, config: RandomFeaturesConfig, rng: torch.Generator) -> RandomConvolutionalFeatures:
         """Draw and whiten (ZCA) random patches of standardised tiles (n, bands, h, w)."""
         patches = _random_patches(tiles, config.patch, config.filters * PATCHES_A_FILTER, rng).double()
         mean = patches.mean(dim=0)
@@ -67,7 +67,7 @@ class ImageTower(nn.Module):
         self.scales = tuple(scales)
 
     @classmethod
-    def fit(cls, tiles: Tensor, config: ImageTowerConfig, rng: torch.Generator) -> ImageTower:
+    def fit(cls, tiles: Tensor, config: RandomFeaturesConfig, rng: torch.Generator) -> ImageTower:
         """From a sample of tiles (n, bands, h, w), NaN where no data."""
         standardise = Standardise.fit(tiles)
         convolution = RandomConvolutionalFeatures.fit(standardise(tiles), config, rng)

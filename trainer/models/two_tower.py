@@ -68,12 +68,12 @@ def untrained_location_tower(config: Config) -> LocationTower:
     with torch.random.fork_rng(devices=()):
         torch.default_generator.set_state(generator(config.training.seed, "location tower").get_state())
         return LocationTower(
-            legendre_polys=asked.legendre_polys,
-            hidden_dim=asked.hidden_dim,
-            hidden_layers=asked.hidden_layers,
+            legendre_polys=asked.encoding.legendre_polys,
+            hidden_dim=asked.network.hidden_dim,
+            hidden_layers=asked.network.hidden_layers,
             embedding_dim=asked.embedding_dim,
-            w0_initial=asked.w0_initial,
-            w0=asked.w0,
+            w0_initial=asked.network.w0_initial,
+            w0=asked.network.w0,
         )
 
 

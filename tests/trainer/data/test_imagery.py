@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.synthetic_world import small_config, write_raster
-from trainer.config import Data, Source
+from trainer.config import MosaicData, Source
 from trainer.data.imagery import GLOBE, fetch, read_mosaic, read_raster, report, source_file
 from trainer.errors import ImageryError
 
@@ -74,7 +74,7 @@ def test_neighbours_on_one_grid_are_read_as_one_raster_and_bands_keep_their_orde
         write_raster(tmp_path / f"{name}.tif", np.full((rows, 2 * rows, 1), len(name), dtype=np.float32))
     names = ("first", "second", "third")
     sources = tuple(source(name=name, path=f"{name}.tif", bands=(name,)) for name in names)
-    mosaic = read_mosaic(Data(**{**small_config()["data"], "sources": sources, "points": {"count": 4}}), tmp_path)
+    mosaic = read_mosaic(MosaicData(**{**small_config()["data"], "sources": sources, "points": {"count": 4}}), tmp_path)
     assert [raster.bands for raster in mosaic.rasters] == [2, 1]
     tile = mosaic.tiles(torch.zeros(1, 2, dtype=torch.float64))[0]
     assert tile[:, 0, 0].tolist() == [5.0, 6.0, 5.0]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import relu
 
-from trainer.config import ImageTowerConfig
+from trainer.config import RandomFeaturesConfig
 from trainer.data.transforms import Standardise
 from trainer.models.image_tower import ImageProjection, ImageTower, RandomConvolutionalFeatures, band_statistics
 from trainer.seeding import generator
@@ -26,7 +26,7 @@ def test_features_are_two_sided_means_of_the_filter_responses():
 
 def test_filters_see_whitened_patches():
     """Over the patches they were fitted on, responses of unit filters have mean 0 and deviation about 1."""
-    config = ImageTowerConfig(filters=64, whitening=1e-6)
+    config = RandomFeaturesConfig(filters=64, whitening=1e-6)
     standard = Standardise.fit(tiles(400))(tiles(400))
     features = RandomConvolutionalFeatures.fit(standard, config, generator(0, "filters"))
     response = torch.nn.functional.conv2d(standard, features.weight, features.shift).transpose(0, 1).flatten(1)
@@ -35,7 +35,7 @@ def test_filters_see_whitened_patches():
 
 
 def test_the_tower_is_frozen_seeded_and_takes_no_data():
-    config = ImageTowerConfig(filters=5, scales=(1.0, 0.5))
+    config = RandomFeaturesConfig(filters=5, scales=(1.0, 0.5))
     given = tiles()
     given[0, 1] = torch.nan
     one, same, other = (ImageTower.fit(given, config, generator(0, "filters", draw)) for draw in (0, 0, 1))

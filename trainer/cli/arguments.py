@@ -1,0 +1,37 @@
+"""Arguments that commands share, and how their errors read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.bundle import BundleError
+from trainer.errors import TrainerError
+
+ConfigFile = Annotated[Path, typer.Argument(help="The YAML config, e.g. trainer/configs/earth-l10.yaml.")]
+Imagery = Annotated[Path, typer.Option(help="The folder that holds the imagery.")]
+DEFAULT_IMAGERY = Path(".imagery")
+DEFAULT_BUNDLE = "earth-l10"
+Runs = Annotated[Path, typer.Option(help="The folder that holds the runs.")]
+DEFAULT_RUNS = Path("runs")
+
+
+def bundle_folder(name_or_path: str) -> Path:
+    """An existing folder, else the folder of the bundle of that name that ships with satcle."""
+    path = Path(name_or_path)
+    return path if path.is_dir() else Path(str(resources.files("service"))) / "bundles" / path.name
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """What a user can put right is one line on stderr and exit status 1; anything else keeps its traceback."""
+    try:
+        yield
+    except (TrainerError, BundleError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,137 @@
+"""One frozen config describes a training run: imagery, towers, refinement, training, and what its card will say.
+
+Every choice of the papers is a value here whose default is the paper's; a recipe in `configs/` may choose others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import ValidationError, model_validator
+
+from service.bundle.card import Name
+from trainer.config.data import Data as Data
+from trainer.config.data import MosaicData as MosaicData
+from trainer.config.data import Points as Points
+from trainer.config.data import S2Data as S2Data
+from trainer.config.data import Source as Source
+from trainer.config.data import Tile as Tile
+from trainer.config.data import Views as Views
+from trainer.config.fields import Frozen
+from trainer.config.image import BackboneConfig as BackboneConfig
+from trainer.config.image import ImageTowerConfig as ImageTowerConfig
+from trainer.config.image import RandomFeaturesConfig as RandomFeaturesConfig
+from trainer.config.location import LocationTowerConfig as LocationTowerConfig
+from trainer.config.refinement import CausalRefinement as CausalRefinement
+from trainer.config.refinement import Refinement as Refinement
+from trainer.config.training import Card as Card
+from trainer.config.training import TrainingConfig as TrainingConfig
+from trainer.config.vision import VisionConfig as VisionConfig
+from trainer.errors import ConfigError
+
+METHOD_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
+    "satcle": {},
+    "satclip": {"refinement": {"neighbours": 0}, "training": {"batch_size": 8192}},
+}
+
+
+IMPLIED_KINDS = {"data": "mosaic", "image_tower": "random-features"}
+"""What a section is where it does not say its kind."""
+
+
+class Config(Frozen):
+    """`method: satclip` is contrast alone: no refinement, and batches of 8192 unless the config says otherwise."""
+
+    name: Name
+    method: Literal["satcle", "satclip"] = "satcle"
+    data: Data
+    location_tower: LocationTowerConfig = LocationTowerConfig()
+    image_tower: ImageTowerConfig = RandomFeaturesConfig()
+    views: Views = Views()
+    refinement: Refinement = Refinement()
+    causal: CausalRefinement | None = None
+    vision: VisionConfig | None = None
+    training: TrainingConfig = TrainingConfig()
+    card: Card
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_method(cls, given: Any) -> Any:  # noqa: ANN401 - what pydantic hands a "before" validator
+        defaults = METHOD_DEFAULTS.get(given.get("method", "satcle"), {}) if isinstance(given, dict) else {}
+        for section, values in defaults.items():
+            if isinstance(given.get(section, {}), dict):
+                given = given | {section: values | given.get(section, {})}
+        return given
+
+    @model_validator(mode="after")
+    def _satclip_is_contrast_alone(self) -> Self:
+        if self.method == "satclip" and (self.refinement.neighbours or self.causal):
+            raise ValueError("method satclip has no refinement; remove refinement.neighbours and causal")
+        return self
+
+    @model_validator(mode="after")
+    def _probes_exist(self) -> Self:
+        if unknown := set(self.card.probe_bands) - set(self.data.bands):
+            raise ValueError(f"card.probe_bands names no band of data.sources: {', '.join(sorted(unknown))}")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the config as canonical JSON: two files with one meaning have one digest."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+def points_between(count: int, min_lat: float, max_lat: float) -> Points:
+    """Raises ConfigError where the latitudes are not in order."""
+    try:
+        return Points(count=count, min_lat=min_lat, max_lat=max_lat)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error)) from error
+
+
+def digest_of(described: object) -> str:
+    """sha256 of canonical JSON."""
+    canonical = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def read_config(path: Path) -> Config:
+    """Read a YAML config.
+
+    Raises ConfigError, one line: the file, the key, and what is wrong with it.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_problem(error, raw)}") from error
+
+
+def _first_problem(error: ValidationError, given: object = None) -> str:
+    first = error.errors()[0]
+    key = ".".join(_keys(first["loc"], given)) or "the top level"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key}; remove it or correct its spelling"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}{more}"
+
+
+def _keys(loc: tuple[int | str, ...], given: object) -> Iterator[str]:
+    """The keys of `loc` as they stand in the file: pydantic also names there which kind of a section was meant."""
+    for i, part in enumerate(loc):
+        held = (isinstance(given, dict) and part in given) or (isinstance(given, list) and isinstance(part, int))
+        is_kind = isinstance(given, dict) and part == given.get("kind", IMPLIED_KINDS.get(loc[i - 1]))
+        if held or not is_kind:
+            yield str(part)
+        if held:
+            given = given[part]  # type: ignore[index]

@@ -1,0 +1,34 @@
+"""How the towers are fitted, and what the card says that cannot be measured."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from trainer.config.fields import Count, Frozen, Positive
+
+
+class TrainingConfig(Frozen):
+    """AdamW, no decay on biases, norms and the scale; `patience` epochs without a lower validation loss end the run."""
+
+    batch_size: int = Field(default=512, ge=2)
+    epochs: Count = 500
+    learning_rate: Positive = 1e-4
+    weight_decay: float = Field(default=1e-2, ge=0)
+    temperature: Positive = 0.07
+    max_logit_scale: Positive = 100.0
+    patience: Count = 20
+    seed: int = Field(default=0, ge=0)
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class Card(Frozen):
+    """What the bundle's card says that cannot be measured."""
+
+    version: str = Field(min_length=1, max_length=64)
+    description: str
+    license: str
+    limits: str
+    probe_bands: tuple[str, ...] = ()
