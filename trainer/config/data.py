@@ -100,13 +100,17 @@ class MosaicData(Frozen):
 class S2Data(Frozen):
     """The published S2-100K: `path` holds index.csv and data/shard-*.tar, or the extracted images/patch_N.tif.
 
-    A relative path is taken from the imagery folder. Files under `min_bytes` are nodata, and skipped. A run ends where
-    more than `max_unreadable_share` of the files that the index names cannot be used for any other reason.
+    A relative path is taken from the imagery folder. Patches are `size` x `size` pixels. Files under `min_bytes` are
+    nodata, and skipped. A run ends where more than `max_unreadable_share` of the files that the index names cannot be
+    used for any other reason. `partial`: only some shards are there on purpose, and an index row without a file is
+    no fault.
     """
 
     kind: Literal["s2-100k"]
     path: Path = Path("s2-100k")
+    size: int = Field(default=256, ge=2)
     min_bytes: int = Field(default=10_000, ge=0)
+    partial: bool = False
     max_unreadable_share: float = Field(default=0.01, ge=0, lt=1)
     validation_share: float = Field(default=0.1, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)

@@ -1,4 +1,4 @@
-"""The rasters that a config names: fetched, checked, opened. The only rasterio import."""
+"""The rasters that a config names: fetched, checked, opened."""
 
 from __future__ import annotations
 
