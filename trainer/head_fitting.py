@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from service.bundle.card import Frozen
-from trainer.data.targets import Classes, Numbers, Targets, split
+from trainer.data.targets import Classes, Numbers, Split, Targets, split
 from trainer.errors import HeadError
 from trainer.models.head import Classification, Head, Regression
 from trainer.seeding import generator
@@ -53,9 +53,11 @@ class Fitted:
     epochs: int
 
 
-def fit(embeddings: NDArray[np.float32], targets: Targets, recipe: Recipe, *, log1p: bool) -> Fitted:
-    """Fit on `embeddings` (n, dim), row by row those of `targets`. Raises HeadError."""
-    parts = split(targets, recipe.seed)
+def fit(
+    embeddings: NDArray[np.float32], targets: Targets, recipe: Recipe, *, log1p: bool, parts: Split | None = None
+) -> Fitted:
+    """Fit on `embeddings` (n, dim), row by row those of `targets`; split 7:1:2 without `parts`. Raises HeadError."""
+    parts = parts or split(targets, recipe.seed)
     torch.manual_seed(int(generator(recipe.seed, "head weights").initial_seed()))
     rows = torch.from_numpy(embeddings)
     head = _untrained(rows.shape[1], targets, recipe, log1p=log1p)

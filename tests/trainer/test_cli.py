@@ -88,11 +88,11 @@ def test_from_raster_to_head_to_the_same_figures_again(place, bundle):
     assert (head.source.name, head.source.credit, head.source.license) == ("z.csv", "made up", "CC0-1.0")
     assert "R2 0." in fitted.stdout
 
-    measured = run("evaluate", bundle, "--data", table)
+    measured = run("evaluate", bundle, "--heads", "--data", table)
     assert measured.exit_code == 0, measured.output
     assert "northness" in measured.stdout
     assert "120 held out" in measured.stdout
-    assert run("evaluate", bundle, "--data", table, "--head", "northness").exit_code == 0
+    assert run("evaluate", bundle, "--heads", "--data", table, "--head", "northness").exit_code == 0
 
 
 def test_classes_are_coloured_as_a_file_says(place, tmp_path, small_bundle):
@@ -151,9 +151,9 @@ def test_places_are_sampled_from_polygons_by_name(place):
             ],
             "n.csv cannot be read",
         ),
-        (["evaluate", "none", "--data", "{place}/t.csv"], "no bundle at "),
-        (["evaluate", "{bundle}", "--data", "{place}/none.csv"], "none.csv cannot be read"),
-        (["evaluate", "{bundle}", "--data", "{place}/t.csv", "--head", "no"], "has no head 'no'"),
+        (["evaluate", "none", "--heads", "--data", "{place}/t.csv"], "no bundle at "),
+        (["evaluate", "{bundle}", "--heads", "--data", "{place}/none.csv"], "none.csv cannot be read"),
+        (["evaluate", "{bundle}", "--heads", "--data", "{place}/t.csv", "--head", "no"], "has no head 'no'"),
         (["data", "sample", "{place}/none.tif", "--column", "z", "--out", "{place}/o.csv"], "none.tif does not exist"),
         (["data", "sample", "{place}/none.tif", "--column", "z", "--out", "{place}/o.xls"], "o.xls: tables are"),
         (["data", "sample", "{place}/t.geojson", "--column", "z", "--out", "{place}/o.csv"], "cannot be read"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from service.bundle import BundleError
 from trainer.errors import TrainerError
+from trainer.shipped import bundle_folder as bundle_folder
 
 ConfigFile = Annotated[Path, typer.Argument(help="The YAML config, e.g. trainer/configs/earth-l10.yaml.")]
 Imagery = Annotated[Path, typer.Option(help="The folder that holds the imagery.")]
@@ -19,12 +19,6 @@ DEFAULT_IMAGERY = Path(".imagery")
 DEFAULT_BUNDLE = "earth-l10"
 Runs = Annotated[Path, typer.Option(help="The folder that holds the runs.")]
 DEFAULT_RUNS = Path("runs")
-
-
-def bundle_folder(name_or_path: str) -> Path:
-    """An existing folder, else the folder of the bundle of that name that ships with satcle."""
-    path = Path(name_or_path)
-    return path if path.is_dir() else Path(str(resources.files("service"))) / "bundles" / path.name
 
 
 @contextmanager

@@ -16,14 +16,26 @@ def pretrain(
     imagery: Imagery = DEFAULT_IMAGERY,
     runs: Runs = DEFAULT_RUNS,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint, where there is one.")] = False,
+    vision: Annotated[
+        Path | None, typer.Option(help="A checkpoint of satcle pretrain-vision; RUNS/NAME/vision.ckpt by default.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A file of the image tower's published weights, instead of fetching them.")
+    ] = None,
 ) -> None:
-    """Train a location encoder; checkpoints, logs and metrics go to RUNS/NAME."""
+    """Train a location encoder; checkpoints, logs and metrics go to RUNS/NAME.
+
+    On several devices: torchrun --nproc-per-node=4 --no-python satcle pretrain CONFIG. The config's batch size is that
+    of all together.
+    """
     with one_line_errors():
         from trainer.config import read_config
+        from trainer.processes import Processes
         from trainer.training import pretrain as train
 
-        best = train(read_config(config), imagery, runs, resume=resume)
-        Console().print(f"{best}", highlight=False, soft_wrap=True)
+        best = train(read_config(config), imagery, runs, resume=resume, vision=vision, weights=weights)
+        if Processes.of_environment().is_first:
+            Console().print(f"{best}", highlight=False, soft_wrap=True)
 
 
 def export(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from service.bundle import Metric
 from trainer.config import Config
@@ -13,9 +13,7 @@ from trainer.data.kept import KeptTiles
 from trainer.evaluation.probes import block_folds, random_folds, ridge_r2
 from trainer.evaluation.retrieval import retrieval_ranks
 from trainer.losses.contrastive import contrastive_loss
-from trainer.models.location_tower import LocationTower
-from trainer.models.two_tower import TwoTower, untrained_location_tower
-from trainer.refinement.geospatial import perturb
+from trainer.models.two_tower import TwoTower, untrained
 from trainer.seeding import generator
 
 MAX_HELD_OUT = 10_000
@@ -24,22 +22,24 @@ CHUNK = 2048
 
 @torch.no_grad()
 def measure(model: TwoTower, tiles: KeptTiles, config: Config) -> tuple[Metric, ...]:
-    """Contrastive loss and retrieval after fusion; ridge probes of the served embedding and of its untrained self."""
+    """Contrastive loss and retrieval after fusion; ridge probes of the served embedding and of its untrained self.
+
+    Images are seen in their plain view.
+    """
     rows = tiles.validation_rows[:MAX_HELD_OUT]
-    lonlat, features, band_means = tiles.lonlat[rows], tiles.features[rows], tiles.band_means[rows]
+    lonlat, features, band_means = tiles.lonlat[rows], tiles.features[0, rows], tiles.band_means[rows]
     location, image = _both_sides(model, lonlat, features, config)
     metrics = list(_contrastive(location, image, model.logit_scale, config.training.batch_size))
     bands = config.data.bands
+    projection = model.image_projection
+    towers = {"": model.served, ", untrained": untrained(config, projection.mean, projection.deviation).served}
     for band in config.card.probe_bands:
-        metrics += _probe(model.location_tower, config, lonlat, band_means[:, bands.index(band)], band)
+        metrics += _probe(towers, config.training.seed, lonlat, band_means[:, bands.index(band)], band)
     return tuple(metrics)
 
 
 def _both_sides(model: TwoTower, lonlat: Tensor, features: Tensor, config: Config) -> tuple[Tensor, Tensor]:
-    refinement = config.refinement
-    around = perturb(
-        lonlat, refinement.neighbours, refinement.sigma_deg, generator(config.training.seed, "measurement")
-    )
+    around = model.neighbourhoods.draw(lonlat, generator(config.training.seed, "measurement"))
     location = torch.cat([model.location(chunk) for chunk in torch.split(around, CHUNK)])
     image = torch.cat([model.image(chunk) for chunk in torch.split(features, CHUNK)])
     return location, image
@@ -58,14 +58,13 @@ def _contrastive(location: Tensor, image: Tensor, logit_scale: Tensor, batch_siz
     yield Metric(name="retrieval median rank", value=float(ranks.double().median()), on=among)
 
 
-def _probe(tower: LocationTower, config: Config, lonlat: Tensor, target: Tensor, band: str) -> Iterator[Metric]:
-    """R² of a tile's band mean, by ridge from the embedding, for the tower and for the same seed's untrained one."""
+def _probe(towers: Mapping[str, nn.Module], seed: int, lonlat: Tensor, target: Tensor, band: str) -> Iterator[Metric]:
+    """R² of a tile's band mean, by ridge from the embedding of each tower."""
     valid = ~target.isnan()
     lonlat, target = lonlat[valid], target[valid]
-    towers = {"": tower, ", untrained": untrained_location_tower(config)}
     for suffix, each in towers.items():
         embedding = torch.cat([each(chunk) for chunk in torch.split(lonlat, CHUNK)])
-        for kind, folds in _folds(lonlat, config.training.seed).items():
+        for kind, folds in _folds(lonlat, seed).items():
             value = ridge_r2(embedding, target, folds)
             on = f"mean {band} of {len(target)} held-out tiles, ridge, 5 folds, {kind}"
             yield Metric(name=f"{band} R2, {kind}{suffix}", value=value, on=on)

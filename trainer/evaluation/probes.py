@@ -1,9 +1,13 @@
-"""Linear probes of a frozen embedding (the protocol of CoordBench): ridge, under random and under block folds."""
+"""The ridge probe of a card's figures, under random and under block folds drawn by a run's own generators."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from trainer.evaluation.head_metrics import r2
+from trainer.evaluation.ridge import ALPHA, ridge_predictions
 
 FOLDS = 5
 BLOCK_DEG = 10.0
@@ -21,29 +25,9 @@ def block_folds(lonlat: Tensor, rng: torch.Generator) -> Tensor:
     return random_folds(int(number.max()) + 1, rng)[number]
 
 
-def ridge_r2(embedding: Tensor, target: Tensor, folds: Tensor, alpha: float = 1.0) -> float:
-    """Mean over folds of R², each fold predicted by ridge fitted on the others; (n, dim), (n,), (n,).
-
-    The embedding is standardised by the fitted rows alone; the intercept is not penalised.
-    """
-    x, y = embedding.double(), target.double()
-    scores = []
-    for fold in range(FOLDS):
-        held_out = folds == fold
-        predicted = _ridge(x[~held_out], y[~held_out], x[held_out], alpha)
-        scores.append(_r2(y[held_out], predicted))
-    return float(torch.stack(scores).mean())
-
-
-def _ridge(x: Tensor, y: Tensor, new_x: Tensor, alpha: float) -> Tensor:
-    mean, deviation = x.mean(dim=0), x.std(dim=0, correction=0)
-    deviation = torch.where(deviation > 0, deviation, 1.0)
-    standard = (x - mean) / deviation
-    gram = standard.T @ standard + alpha * torch.eye(x.shape[1], dtype=x.dtype)
-    weights = torch.linalg.solve(gram, standard.T @ (y - y.mean()))
-    predicted: Tensor = (new_x - mean) / deviation @ weights + y.mean()
-    return predicted
-
-
-def _r2(y: Tensor, predicted: Tensor) -> Tensor:
-    return 1 - (y - predicted).square().sum() / (y - y.mean()).square().sum()
+def ridge_r2(embedding: Tensor, target: Tensor, folds: Tensor, alpha: float = ALPHA) -> float:
+    """Mean over folds of R², each fold predicted by ridge fitted on the others; (n, dim), (n,), (n,)."""
+    predicted = ridge_predictions(embedding, target[:, None], folds, alpha)[:, 0].numpy()
+    y = target.double().numpy()
+    held_out = [(folds == fold).numpy() for fold in range(FOLDS)]
+    return float(np.mean([r2(predicted[rows], y[rows]) for rows in held_out]))

@@ -1,18 +1,34 @@
 import pytest
 
+from tests.killed_training import training_of
 from tests.synthetic_world import small_config, write_world
 from trainer.config import Config
-from trainer.data.kept import keep_tiles
 from trainer.evaluation.measure import measure
-from trainer.training import initial_model
 
 
 @pytest.fixture(scope="module")
-def metrics(tmp_path_factory):
+def imagery(tmp_path_factory):
+    return write_world(tmp_path_factory.mktemp("imagery"))
+
+
+def metrics_of(imagery, **refinement):
     """Of a model that has not been trained."""
-    config = Config.model_validate(small_config())
-    tiles = keep_tiles(config, write_world(tmp_path_factory.mktemp("imagery")))
-    return {metric.name: metric for metric in measure(initial_model(config, tiles), tiles, config)}
+    given = small_config()
+    config = Config.model_validate({**given, "refinement": {**given["refinement"], **refinement}})
+    training = training_of(config, imagery)
+    return {metric.name: metric for metric in measure(training.model, training.tiles, config)}
+
+
+@pytest.fixture(scope="module")
+def metrics(imagery):
+    return metrics_of(imagery)
+
+
+def test_what_is_probed_is_what_is_served(imagery, metrics):
+    fused = metrics_of(imagery, serve_fusion=True)
+    name = "green R2, random folds"
+    assert fused[name].value == fused[f"{name}, untrained"].value != metrics[name].value
+    assert fused["retrieval median rank"] == metrics["retrieval median rank"]
 
 
 def test_an_untrained_tower_equals_its_untrained_self(metrics):
