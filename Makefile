@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 PAGE := $(filter-out %/node_modules %/tests,$(wildcard service/web/source/*))
 
-.PHONY: install serve check test bench train
+.PHONY: install serve check test bench train images test-compose
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "satcle needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -41,3 +41,10 @@ train: .venv/.all
 	$(BIN)/satcle pretrain trainer/configs/earth-l10.yaml --resume
 	$(BIN)/satcle export runs/earth-l10/best.ckpt --out service/bundles/earth-l10 --overwrite
 	$(if $(HEADS),PATH="$(BIN):$$PATH" sh trainer/configs/earth-l10-heads.sh $(HEADS),@echo "without its heads: make train HEADS=folder (see trainer/configs/earth-l10-heads.sh)")
+
+images:
+	docker compose --profile gpu --profile train build
+
+# On a real Docker Engine: images, containers, what happens when one is killed. Skips, and says why, where none can be had.
+test-compose: .venv/.all
+	SATCLE_TEST_IMAGES=1 $(BIN)/python -m pytest tests/deploy
