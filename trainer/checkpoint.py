@@ -16,12 +16,12 @@ from service.bundle import DataSource, Metric
 from service.bundle.card import Frozen
 from trainer.config import Config
 from trainer.errors import CheckpointError
+from trainer.models.fused_tower import FusedTower
 from trainer.models.location_tower import LocationTower
-from trainer.models.two_tower import untrained_location_tower
+from trainer.models.two_tower import TwoTower, untrained
 
 DESCRIPTION = "satcle"
 MODEL = "model."
-LOCATION_TOWER = "location_tower."
 
 
 class CheckpointDescription(Frozen):
@@ -45,11 +45,16 @@ class Checkpoint:
     def config(self) -> Config:
         return self.description.config
 
-    def location_tower(self) -> LocationTower:
+    def model(self) -> TwoTower:
+        """Both towers with their trained weights, in eval mode."""
+        mean, deviation = (self.model_state[f"image_projection.{name}"] for name in ("mean", "deviation"))
+        model = untrained(self.config, mean, deviation)
+        model.load_state_dict(self.model_state)
+        return model.eval()
+
+    def location_tower(self) -> LocationTower | FusedTower:
         """The tower that is served, with its trained weights, in eval mode."""
-        tower = untrained_location_tower(self.config)
-        tower.load_state_dict(_below(LOCATION_TOWER, self.model_state))
-        return tower.eval()
+        return self.model().served.eval()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -69,8 +74,14 @@ def add_metrics(path: Path, metrics: tuple[Metric, ...]) -> None:
     raw = _load(path)
     description = CheckpointDescription.model_validate_json(raw[DESCRIPTION])
     raw[DESCRIPTION] = description.model_copy(update={"metrics": metrics}).model_dump_json()
+    write_whole(raw, path)
+
+
+def write_whole(checkpoint: dict[str, Any], path: Path) -> None:
+    """Beside `path`, then renamed: whoever is killed in the middle leaves what was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_suffix(".part")
-    torch.save(raw, staged)
+    torch.save(checkpoint, staged)
     staged.replace(path)
 
 

@@ -13,19 +13,19 @@ from service.bundle import (
     Bundle,
     BundleCard,
     ComponentsCard,
-    Network,
-    PositionalEncoding,
     RasterCard,
     Training,
     check_target,
     write_bundle,
 )
 from trainer.checkpoint import Checkpoint, read_checkpoint
+from trainer.config import Config
 from trainer.evaluation.components import PLACES as PLACES_OF_COMPONENTS
 from trainer.evaluation.components import QUANTILES, Components, principal_components
 from trainer.evaluation.figures import land_mask, principal_components_png
 from trainer.export import ExportedEncoder, embed_exactly, export_encoder, export_raster
 from trainer.snap import PLACES
+from trainer.tower_card import encoding_card, network_card
 
 ENCODER = "encoder.onnx"
 RASTER = "raster.onnx"
@@ -55,22 +55,21 @@ def package(
 
 
 def with_maps(card: BundleCard, encoder: bytes, components: Components) -> tuple[BundleCard, dict[str, bytes]]:
-    """The card with what maps need, and the files of that: the encoder over grids, and the colours of embeddings.
+    """The card with what maps need, and the files of that: colours of embeddings, and the encoder over grids if any.
 
     Raises ExportError where the graph over grids is not the encoder's.
     """
-    graph, parity = export_raster(encoder)
-    described = card.model_copy(
-        update={
-            "raster": RasterCard(file=RASTER, parity=parity),
-            "components": ComponentsCard(
-                file=COMPONENTS, explained=components.explained, quantiles=QUANTILES, places=PLACES_OF_COMPONENTS
-            ),
-        }
+    described = ComponentsCard(
+        file=COMPONENTS, explained=components.explained, quantiles=QUANTILES, places=PLACES_OF_COMPONENTS
     )
     array = BytesIO()
     np.save(array, components.affine.astype(np.float32), allow_pickle=False)
-    return described, {RASTER: graph, COMPONENTS: array.getvalue()}
+    card, files = card.model_copy(update={"components": described}), {COMPONENTS: array.getvalue()}
+    if raster := export_raster(encoder):
+        graph, parity = raster
+        card = card.model_copy(update={"raster": RasterCard(file=RASTER, parity=parity)})
+        files[RASTER] = graph
+    return card, files
 
 
 def describe(checkpoint: Checkpoint, exported: ExportedEncoder, name: str) -> BundleCard:
@@ -87,24 +86,28 @@ def describe(checkpoint: Checkpoint, exported: ExportedEncoder, name: str) -> Bu
         embedding_dim=tower.embedding_dim,
         dimensions=(tower.embedding_dim,),
         encoder=ENCODER,
-        encoding=PositionalEncoding(variant="exact", legendre_polys=tower.encoding.legendre_polys),
-        network=Network(
-            hidden_dim=tower.network.hidden_dim,
-            hidden_layers=tower.network.hidden_layers,
-            w0_initial=tower.network.w0_initial,
-            w0=tower.network.w0,
-        ),
+        encoding=encoding_card(tower.encoding),
+        network=network_card(tower.network),
         snap_errors=exported.snap_errors,
         snap_resolution=exported.snap_resolution,
         parity=exported.parity,
         training=Training(
-            method="satcle-geospatial" if config.refinement.neighbours else "satclip",
+            method=method_of(config),
             sources=description.sources,
             samples=description.samples,
             epochs=description.epochs,
             seed=config.training.seed,
-            fusion_served=False,
+            fusion_served=config.refinement.serve_fusion,
             config_digest=config.digest,
         ),
         metrics=description.metrics,
     )
+
+
+def method_of(config: Config) -> str:
+    """The method and the refinements that were on, as in "satcle (geospatial, causal)"."""
+    refinements = {"geospatial": config.refinement.neighbours, "causal": config.causal}
+    on = [name for name, asked in refinements.items() if asked]
+    if config.refinement.neighbours and config.refinement.fusion == "published":
+        on[0] = "geospatial as published"
+    return f"{config.method} ({', '.join(on)})" if on else config.method

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
 import yaml
 
 from service.bundle import Metric
@@ -20,7 +22,10 @@ from trainer.errors import RunError
 
 @dataclass(frozen=True)
 class RunFolder:
-    """config.yaml, environment.json, best.ckpt, last.ckpt, TensorBoard's events, and at the end metrics.json."""
+    """config.yaml, environment.json, best.ckpt, last.ckpt, history.csv, TensorBoard's events, at the end metrics.json.
+
+    Where a vision pretraining came before, vision.ckpt too.
+    """
 
     path: Path
 
@@ -31,6 +36,14 @@ class RunFolder:
     @property
     def last(self) -> Path:
         return self.path / "last.ckpt"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def vision(self) -> Path:
+        return self.path / "vision.ckpt"
 
     @property
     def finished(self) -> bool:
@@ -49,11 +62,12 @@ class RunFolder:
         if read_checkpoint(self.last).config.digest != config.digest:
             raise RunError(f"{self.path} holds a run of another config; choose another folder with --runs")
 
-    def describe(self, config: Config) -> None:
+    def describe(self, config: Config, processes: int = 1) -> None:
         """Write down the config, and what it runs on."""
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-        (self.path / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+        described = environment() | {"processes": processes}
+        (self.path / "environment.json").write_text(json.dumps(described, indent=2) + "\n")
 
     def finish(self, metrics: Iterable[Metric]) -> None:
         """Write what was measured: the mark of a finished run."""
@@ -62,15 +76,28 @@ class RunFolder:
         staged.replace(self._metrics)
 
 
-def environment() -> dict[str, str | None]:
-    """Versions, machine and git revision (None outside a repository)."""
-    packages = ("torch", "lightning", "numpy", "rasterio")
+def environment() -> dict[str, object]:
+    """Versions, machine, devices and git revision (None outside a repository)."""
+    packages = ("torch", "lightning", "numpy", "rasterio", "timm")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpu": cpu_model(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+        "devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         **{name: version(name) for name in packages},
         "git": git_revision(),
     }
+
+
+def cpu_model() -> str:
+    """As Linux names it, else as Python does."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
 
 
 def git_revision() -> str | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
@@ -229,13 +230,25 @@ def test_a_link_to_what_is_not_there_is_explained(browser: Browser, served: Serv
         assert "404" in it.complaints.pop()
 
 
-def test_two_models_side_by_side(browser: Browser, serve: Serve, tmp_path: Path) -> None:
+@pytest.fixture
+def both(serve: Serve, tmp_path: Path) -> Iterator[Served]:
+    """The default model, and another with the same heads: its first dimension is turned round, its card is its own."""
     bundle = read_bundle(bundle_path(DEFAULT))
     paths = (path for path in bundle.path.rglob("*") if path.name not in ("card.json", "manifest.json"))
     files = {path.relative_to(bundle.path).as_posix(): path.read_bytes() for path in paths if path.is_file()}
-    write_bundle(tmp_path / "other", bundle.card.model_copy(update={"name": "other"}), files)
-    both = f"{bundle.path},{tmp_path / 'other'}"
-    with serve(SATCLE_BUNDLES=both) as served, opened(browser, f"{served.url}/{BEIJING}&reference=116.4,39.9") as it:
+    card = bundle.card.model_copy(update={"name": "other", "limits": "Knows nothing of the sea.", "raster": None})
+    encoder = onnx.load_model_from_string(files[card.encoder])
+    turned = onnx.helper.make_node("Neg", ["straight"], ["embedding"])
+    for node in encoder.graph.node:
+        node.output[:] = ["straight" if name == "embedding" else name for name in node.output]
+    encoder.graph.node.append(turned)
+    write_bundle(tmp_path / "other", card, files | {card.encoder: encoder.SerializeToString()})
+    with serve(SATCLE_BUNDLES=f"{bundle.path},{tmp_path / 'other'}") as served:
+        yield served
+
+
+def test_two_models_side_by_side(browser: Browser, both: Served) -> None:
+    with opened(browser, f"{both.url}/{BEIJING}&reference=116.4,39.9") as it:
         it.settle()
         it.page.get_by_label("Beside it").select_option("other")
         it.settle(panes=2)
@@ -247,6 +260,47 @@ def test_two_models_side_by_side(browser: Browser, serve: Serve, tmp_path: Path)
         assert float(zooms[0]) > 3
         one, other = (it.page.locator(".maplibregl-ctrl-scale").nth(index).inner_text() for index in (0, 1))
         assert one == other
+
+
+def test_each_side_has_its_model_and_layer_and_is_compared_in_view(browser: Browser, both: Served) -> None:
+    with opened(browser, f"{both.url}/{BEIJING}&reference=116.4,39.9") as it:
+        it.settle()
+        expect(it.page.locator("#agreement")).to_be_empty()
+        with it.page.expect_response(re.compile("/v1/compare")) as answered:
+            it.page.get_by_label("Beside it").select_option("other")
+        (pair,) = answered.value.json()["pairs"]
+        assert pair["models"] == [DEFAULT, "other"]
+        assert pair["cka"] == pytest.approx(1)  # to turn an embedding round changes neither figure
+        assert pair["neighbour_agreement"] == 1
+        expect(it.page.locator("#agreement")).to_have_text(
+            "At 256 places in view: CKA 1.00; of the 10 places most alike, 100 % are the same."
+        )
+        it.settle(panes=2)
+
+        with it.page.expect_request(re.compile("/v1/predictions/elevation/tiles/.*model=other")):
+            it.page.get_by_label("Its layer").select_option("predictions/elevation")
+        it.settle(panes=2)
+        first, second = it.page.locator(".pane").all()
+        expect(first.locator("h2")).to_have_text("Similarity")
+        expect(second.locator("h2")).to_have_text("Elevation (m)")
+        it.seen("10-each-its-layer")
+
+        with it.page.expect_response(re.compile("/v1/compare")):  # of what is in view now
+            it.page.locator(".maplibregl-ctrl-zoom-in").first.click()
+        it.settle(panes=2)
+        link = it.page.url
+
+        it.page.get_by_text("Limits of the model").click()
+        expect(it.page.locator("#limits dd").nth(1)).to_have_text("Knows nothing of the sea.")
+        expect(it.page.locator("#limits dd").first).to_contain_text("Trained on land")
+        it.page.get_by_label("Shown", exact=True).select_option("other")
+        expect(it.page.locator("#agreement")).to_be_empty()  # a model is not compared with itself
+        it.settle(panes=2)
+
+    with opened(browser, link) as shared:
+        shared.settle(panes=2)
+        expect(shared.page.locator(".pane").nth(1).locator("h2")).to_have_text("Elevation (m)")
+        assert "compare-layer=predictions/elevation" in shared.page.url
 
 
 def test_a_key_is_asked_for_and_kept_for_the_tab(browser: Browser, serve: Serve, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -38,10 +39,6 @@ METHOD_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "satcle": {},
     "satclip": {"refinement": {"neighbours": 0}, "training": {"batch_size": 8192}},
 }
-
-
-IMPLIED_KINDS = {"data": "mosaic", "image_tower": "random-features"}
-"""What a section is where it does not say its kind."""
 
 
 class Config(Frozen):
@@ -101,20 +98,47 @@ def digest_of(described: object) -> str:
 
 
 def read_config(path: Path) -> Config:
-    """Read a YAML config.
+    """Read a YAML config; with `extends: FILE` it says only what is other than in that one, beside it.
 
+    A section is merged key by key, unless it is of another kind; null takes away what the other file says.
     Raises ConfigError, one line: the file, the key, and what is wrong with it.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    raw = _read_yaml(path)
+    if isinstance(raw, dict) and "extends" in raw:
+        raw = _extended(path, raw)
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first_problem(error, raw)}") from error
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _extended(path: Path, changes: dict[str, Any]) -> object:
+    if not isinstance(changes["extends"], str):
+        raise ConfigError(f"{path}: extends: name one file, as {path.name} is named")
+    origin = path.parent / changes["extends"]
+    base = _read_yaml(origin)
+    if not isinstance(base, dict) or "extends" in base:
+        raise ConfigError(f"{path}: extends: {origin} is no whole config; name one that extends no other")
+    return _merged(base, {key: value for key, value in changes.items() if key != "extends"})
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        there = merged.pop(key, None)
+        alike = isinstance(there, dict) and isinstance(value, dict) and value.get("kind") in (None, there.get("kind"))
+        if value is not None:
+            merged[key] = _merged(there, value) if alike and isinstance(there, dict) else value
+    return merged
 
 
 def _first_problem(error: ValidationError, given: object = None) -> str:
@@ -127,11 +151,25 @@ def _first_problem(error: ValidationError, given: object = None) -> str:
 
 
 def _keys(loc: tuple[int | str, ...], given: object) -> Iterator[str]:
-    """The keys of `loc` as they stand in the file: pydantic also names there which kind of a section was meant."""
-    for i, part in enumerate(loc):
+    """The keys of `loc` as they stand in the file, without the kinds of sections, which pydantic also names there."""
+    for part in loc:
         held = (isinstance(given, dict) and part in given) or (isinstance(given, list) and isinstance(part, int))
-        is_kind = isinstance(given, dict) and part == given.get("kind", IMPLIED_KINDS.get(loc[i - 1]))
-        if held or not is_kind:
+        if held or part not in _tags():
             yield str(part)
         if held:
             given = given[part]  # type: ignore[index]
+
+
+@cache
+def _tags() -> frozenset[str]:
+    """By which pydantic tells the kinds of a section apart."""
+
+    def found(schema: object) -> Iterator[str]:
+        if isinstance(schema, dict):
+            if schema.get("type") == "tagged-union":
+                yield from schema["choices"]
+            yield from (tag for value in schema.values() for tag in found(value))
+        elif isinstance(schema, list | tuple):
+            yield from (tag for value in schema for tag in found(value))
+
+    return frozenset(found(Config.__pydantic_core_schema__))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from trainer.config.fields import Count, Frozen, Positive
 
@@ -25,15 +24,36 @@ class RandomFeaturesConfig(Frozen):
     scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
 
 
+PUBLISHED = {
+    "vit_small_patch16_224": ("SENTINEL2_ALL_DINO", "SENTINEL2_ALL_MOCO"),
+    "resnet18": ("SENTINEL2_ALL_MOCO",),
+    "resnet50": ("SENTINEL2_ALL_DINO", "SENTINEL2_ALL_MOCO"),
+}
+"""The published Sentinel-2 weights of each architecture; the first where a config names none."""
+
+
 class BackboneConfig(Frozen):
-    """A frozen backbone with pretrained weights.
+    """A frozen backbone: an architecture and its weights, or `kind: vision`, that of this config's vision pretraining.
 
     `weights` is the name of published Sentinel-2 weights (SENTINEL2_ALL_DINO, SENTINEL2_ALL_MOCO), fetched through
-    torchgeo; `vision`, those of this config's vision pretraining; `random`, none at all; or else a file.
+    torchgeo; `random`, none at all; or else a file of Sentinel-2 weights for the 13 bands.
     """
 
     kind: Literal["vit_small_patch16_224", "resnet18", "resnet50", "vision"]
-    weights: str | Path = "SENTINEL2_ALL_DINO"
+    weights: str = "SENTINEL2_ALL_DINO"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_of_the_kind(cls, given: Any) -> Any:  # noqa: ANN401 - what pydantic hands a "before" validator
+        if isinstance(given, dict) and "weights" not in given:
+            return given | {"weights": PUBLISHED.get(str(given.get("kind")), ("vision",))[0]}
+        return given
+
+    @model_validator(mode="after")
+    def _vision_brings_its_own(self) -> Self:
+        if (self.kind == "vision") != (self.weights == "vision"):
+            raise ValueError("the backbone of the vision pretraining is `kind: vision`, without weights")
+        return self
 
 
 def _kind(given: object) -> str:

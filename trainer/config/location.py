@@ -1,22 +1,60 @@
 """The location tower: a positional encoding, then a network.
 
-SatCLIP and SatCLE have spherical harmonics and a SIREN (SatCLIP §3.1); the other kinds are those of the baselines.
+SatCLIP and SatCLE have spherical harmonics and a SIREN (SatCLIP §3.1); the other kinds are those of the published
+code and of the baselines.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from trainer.config.fields import Count, Frozen, Positive
 
 
 class SphericalHarmonicsConfig(Frozen):
-    """Rußwurm et al. 2024: orthonormal, exact."""
+    """Rußwurm et al. 2024: orthonormal and exact, or a variant that published weights need."""
 
     kind: Literal["spherical_harmonics"] = "spherical_harmonics"
     legendre_polys: int = Field(default=10, ge=1, le=100)
+    variant: Literal["exact", "printed", "closed-form"] = "exact"
+    m0_scale: Positive = 1.0
+
+
+class PlainEncodingConfig(Frozen):
+    """Radians, their sines and cosines (Mac Aodha et al. 2019), or the unit sphere."""
+
+    kind: Literal["direct", "wrap", "cartesian3d"]
+
+
+class MultiscaleEncodingConfig(Frozen):
+    """Space2Vec (`grid`, `theory`) and Sphere2Vec (the others): `frequencies` geometric scales between two radii."""
+
+    kind: Literal["grid", "theory", "spherec", "spherecplus", "spherem", "spheremplus", "dfs"]
+    frequencies: int = Field(default=16, ge=2, le=64)
+    min_radius: Positive = 1.0
+    max_radius: Positive = 360.0
+
+
+class RandomFourierConfig(Frozen):
+    """GeoCLIP's: `frequencies` random Fourier features of the Equal Earth map at each of `sigmas`."""
+
+    kind: Literal["random_fourier"]
+    sigmas: tuple[Positive, ...] = Field(default=(1.0, 16.0, 256.0), min_length=1)
+    frequencies: Count = 256
+
+
+class UtmOneHotConfig(Frozen):
+    kind: Literal["utm_onehot"]
+
+
+class UtmSoftConfig(Frozen):
+    """GPS2Vec's: the zone, and `cells` x `cells` cells within it."""
+
+    kind: Literal["utm_soft"]
+    cells: Count = 20
+    sigma_m: Positive = 20_000.0
 
 
 class SirenConfig(Frozen):
@@ -27,11 +65,68 @@ class SirenConfig(Frozen):
     w0: Positive = 1.0
 
 
-EncodingConfig = Annotated[SphericalHarmonicsConfig, Field(discriminator="kind")]
-NetworkConfig = Annotated[SirenConfig, Field(discriminator="kind")]
+class MLPConfig(Frozen):
+    """`hidden_layers` follow the first one."""
+
+    kind: Literal["mlp"]
+    hidden_dim: Count = 512
+    hidden_layers: int = Field(default=2, ge=0)
+
+
+class FCNetConfig(Frozen):
+    """Residual, with dropout while it trains (Mac Aodha et al. 2019)."""
+
+    kind: Literal["fcnet"]
+    hidden_dim: Count = 512
+    residual_layers: int = Field(default=4, ge=0)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+
+
+class LinearConfig(Frozen):
+    kind: Literal["linear"]
+
+
+class CapsulesConfig(Frozen):
+    """GeoCLIP's: an MLP for each scale of the encoding, summed."""
+
+    kind: Literal["capsules"]
+    hidden_dim: Count = 1024
+    hidden_layers: int = Field(default=2, ge=0)
+
+
+def _without_a_kind(kind: str) -> BeforeValidator:
+    """What a section means that does not say its kind."""
+
+    def named(given: Any) -> Any:  # noqa: ANN401 - what pydantic hands a "before" validator
+        return {"kind": kind} | given if isinstance(given, dict) else given
+
+    return BeforeValidator(named)
+
+
+EncodingConfig = Annotated[
+    SphericalHarmonicsConfig
+    | PlainEncodingConfig
+    | MultiscaleEncodingConfig
+    | RandomFourierConfig
+    | UtmOneHotConfig
+    | UtmSoftConfig,
+    Field(discriminator="kind"),
+    _without_a_kind("spherical_harmonics"),
+]
+NetworkConfig = Annotated[
+    SirenConfig | MLPConfig | FCNetConfig | LinearConfig | CapsulesConfig,
+    Field(discriminator="kind"),
+    _without_a_kind("siren"),
+]
 
 
 class LocationTowerConfig(Frozen):
-    encoding: SphericalHarmonicsConfig = SphericalHarmonicsConfig()
-    network: SirenConfig = SirenConfig()
+    encoding: EncodingConfig = SphericalHarmonicsConfig()
+    network: NetworkConfig = SirenConfig()
     embedding_dim: Count = 256
+
+    @model_validator(mode="after")
+    def _capsules_have_scales(self) -> Self:
+        if isinstance(self.network, CapsulesConfig) and not isinstance(self.encoding, RandomFourierConfig):
+            raise ValueError("network.kind: capsules go with encoding.kind: random_fourier, one to a scale")
+        return self

@@ -8,9 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import Config
+from trainer.models.fused_tower import FusedTower
 from trainer.models.image_tower import ImageProjection
-from trainer.models.location_tower import LocationTower
-from trainer.refinement.geospatial import GraphPropagationFusion, adjacency
+from trainer.models.location_tower import LocationTower, build_location_tower
+from trainer.refinement.geospatial import (
+    GraphPropagationFusion,
+    Neighbourhoods,
+    TangentNeighbourhoods,
+    fusion_of,
+    neighbourhoods_of,
+)
 from trainer.seeding import generator
 
 
@@ -24,17 +31,19 @@ class TwoTower(nn.Module):
         self,
         location_tower: LocationTower,
         image_projection: ImageProjection,
-        fusion: GraphPropagationFusion | None,
+        neighbourhoods: Neighbourhoods,
+        fusion: nn.Module | None,
         *,
-        sigma_deg: float,
+        serve_fusion: bool,
         temperature: float,
         max_logit_scale: float,
     ) -> None:
         super().__init__()
+        self.serve_fusion = serve_fusion
         self.location_tower = location_tower
         self.image_projection = image_projection
+        self.neighbourhoods = neighbourhoods
         self.fusion = fusion
-        self.sigma_deg = sigma_deg
         self.max_log_scale = math.log(max_logit_scale)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
@@ -42,13 +51,22 @@ class TwoTower(nn.Module):
     def logit_scale(self) -> Tensor:
         return self.log_scale.exp()
 
-    def location(self, neighbourhoods: Tensor) -> Tensor:
-        """(n, k, 2) float64 degrees, node 0 the place → (n, embedding_dim), fused where there is a fusion."""
-        n, k, _ = neighbourhoods.shape
-        h: Tensor = self.location_tower(neighbourhoods.reshape(n * k, 2)).view(n, k, -1)
+    @property
+    def served(self) -> LocationTower | FusedTower:
+        """What is exported: the location tower, with the fusion folded in where `serve_fusion` asks for it."""
+        if not self.serve_fusion:
+            return self.location_tower
+        assert isinstance(self.fusion, GraphPropagationFusion)
+        assert isinstance(self.neighbourhoods, TangentNeighbourhoods)
+        return FusedTower(self.location_tower, self.fusion, self.neighbourhoods)
+
+    def location(self, around: Tensor) -> Tensor:
+        """Neighbourhoods (n, k, 2) float64 degrees → (n, embedding_dim), fused where there is a fusion."""
+        n, k, _ = around.shape
+        h: Tensor = self.location_tower(around.reshape(n * k, 2)).unflatten(0, (n, k))
         if self.fusion is None:
             return h[:, 0]
-        fused: Tensor = self.fusion(h, adjacency(neighbourhoods, self.sigma_deg))
+        fused: Tensor = self.fusion(h, self.neighbourhoods.adjacency(around))
         return fused
 
     def image(self, features: Tensor) -> Tensor:
@@ -64,39 +82,25 @@ class TwoTower(nn.Module):
 
 def untrained_location_tower(config: Config) -> LocationTower:
     """The tower as it is before the first step: the same weights for one seed, whatever was drawn before."""
-    asked = config.location_tower
     with torch.random.fork_rng(devices=()):
         torch.default_generator.set_state(generator(config.training.seed, "location tower").get_state())
-        return LocationTower(
-            legendre_polys=asked.encoding.legendre_polys,
-            hidden_dim=asked.network.hidden_dim,
-            hidden_layers=asked.network.hidden_layers,
-            embedding_dim=asked.embedding_dim,
-            w0_initial=asked.network.w0_initial,
-            w0=asked.network.w0,
-        )
+        return build_location_tower(config.location_tower)
 
 
 def untrained(config: Config, feature_mean: Tensor, feature_deviation: Tensor) -> TwoTower:
     """What a run starts from; `feature_mean` and `feature_deviation` are those of the training tiles' features."""
-    refinement, dim = config.refinement, config.location_tower.embedding_dim
+    dim = config.location_tower.embedding_dim
     tower = untrained_location_tower(config)
     with torch.random.fork_rng(devices=()):
         torch.default_generator.set_state(generator(config.training.seed, "heads").get_state())
         projection = ImageProjection(feature_mean, feature_deviation, dim)
-        fusion = None
-        if refinement.neighbours:
-            fusion = GraphPropagationFusion(
-                dim,
-                layers=refinement.fusion_layers,
-                negative_slope=refinement.negative_slope,
-                normalise_rows=refinement.normalise_rows,
-            )
+        fusion = fusion_of(config.refinement, dim)
     return TwoTower(
         tower,
         projection,
+        neighbourhoods_of(config.refinement),
         fusion,
-        sigma_deg=refinement.sigma_deg,
+        serve_fusion=config.refinement.serve_fusion,
         temperature=config.training.temperature,
         max_logit_scale=config.training.max_logit_scale,
     )

@@ -2,8 +2,9 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
-from trainer.losses.contrastive import contrastive_loss
+from trainer.losses.contrastive import BLOCK, contrastive_loss
 
 ONE = torch.tensor(1.0)
 
@@ -46,3 +47,53 @@ def test_gradients_reach_both_sides_and_the_scale():
     scale = torch.tensor(2.0, requires_grad=True)
     contrastive_loss(a, b, scale).backward()
     assert all(tensor.grad is not None and tensor.grad.abs().sum() > 0 for tensor in (a, b, scale))
+
+
+def as_written(location, image, scale):
+    """The loss with the whole matrix of similarities, and its gradient by automatic differentiation."""
+    logits = scale * functional.normalize(location, dim=1) @ functional.normalize(image, dim=1).T
+    own = torch.arange(len(logits))
+    return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+
+
+@pytest.mark.parametrize("n", [3, BLOCK, 2 * BLOCK + 77])
+@pytest.mark.parametrize("scale", [1.0, 14.3, 100.0])
+def test_block_by_block_loss_and_gradient_are_those_of_the_whole_matrix(n, scale):
+    rng = torch.Generator().manual_seed(n)
+    given = [torch.randn(n, 16, generator=rng, dtype=torch.float64) for _ in range(2)]
+    given = [tensor.requires_grad_() for tensor in (*given, torch.tensor(scale, dtype=torch.float64))]
+    loss, expected = contrastive_loss(*given), as_written(*given)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    for found, exact in zip(
+        torch.autograd.grad(3 * loss, given), torch.autograd.grad(3 * expected, given), strict=True
+    ):
+        torch.testing.assert_close(found, exact, rtol=1e-6, atol=1e-6 * float(exact.abs().max()))
+
+
+def test_in_float32_it_loses_no_more_than_float32_does():
+    rng = torch.Generator().manual_seed(0)
+    exact = [torch.randn(BLOCK + 5, 64, generator=rng, dtype=torch.float64) for _ in range(2)]
+    given = [tensor.float().requires_grad_() for tensor in exact]
+    loss = contrastive_loss(*given, torch.tensor(30.0))
+    exact = [tensor.requires_grad_() for tensor in exact]
+    reference = as_written(*exact, torch.tensor(30.0, dtype=torch.float64))
+    assert float(loss.detach()) == pytest.approx(float(reference.detach()), rel=1e-6)
+    for found, right in zip(torch.autograd.grad(loss, given), torch.autograd.grad(reference, exact), strict=True):
+        assert float((found - right).abs().max() / right.abs().max()) < 1e-5
+
+
+def test_the_loss_of_lowered_embeddings_is_float32():
+    lowered = torch.eye(4, dtype=torch.bfloat16)
+    loss = contrastive_loss(lowered, lowered, ONE)
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(math.log(math.e + 3) - 1, rel=1e-6)
+
+
+@pytest.mark.parametrize("large", [1e3, 1e4])
+def test_large_logits_overflow_nothing(large):
+    """Each row's own similarity is 1 and all others -1: the loss is next to nothing, and so is its gradient."""
+    pair = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
+    loss = contrastive_loss(pair, pair.detach(), torch.tensor(large))
+    (gradient,) = torch.autograd.grad(loss, pair)
+    assert float(loss.detach()) == 0
+    assert torch.equal(gradient, torch.zeros_like(gradient))
