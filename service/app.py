@@ -7,13 +7,14 @@ import platform
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
-from service.api import embeddings, health, maps, models, predictions, similarity
+from service.api import compare, embeddings, health, maps, models, predictions, similarity
 from service.api.layers import layers_router
 from service.api.middleware import LastResort, Observed
 from service.api.page import page_router
@@ -24,6 +25,7 @@ from service.api.security import ApiKeys, KeyRequired
 from service.api.sharing import Shared
 from service.api.tiles import MAX_TILES, TILES_AT_ONCE
 from service.embedding.backends.base import Backend
+from service.embedding.generation import Generation
 from service.embedding.models import load_models
 from service.errors import InvalidSetting, ServiceError
 from service.metrics import Metrics
@@ -54,10 +56,13 @@ UNTRACED_BY_FASTAPI: TelemetryConfig = {"tracing": False, "metrics": False, "log
 """Its own spans and logs would hold query strings and messages of exceptions; `Traces` and `Metrics` do not."""
 
 
-def create_app(settings: Settings | None = None, backend: Backend | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, backend: Backend | None = None, generation: Generation | None = None
+) -> FastAPI:
     """The service on the bundles of `settings` (read from the environment where None).
 
-    `backend` replaces ONNX Runtime, as `FakeBackend` does in tests. Raises BundleError where a bundle
+    `backend` replaces ONNX Runtime, as `FakeBackend` does in tests. Processes that share a `generation` reload their
+    models together. Raises BundleError where a bundle
     is absent or does not verify, ProviderUnavailable where the provider asked for would not be what runs,
     InvalidSetting where the environment holds a setting that cannot be.
     """
@@ -76,7 +81,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.limits = Limits(settings.max_body_bytes, settings.max_points_per_request, settings.deadline_ms)
-    app.state.models = load_models(settings, metrics, backend)
+    app.state.models = load_models(settings, metrics, backend, generation)
     app.state.similarities = Similarities()
     app.state.components = {}
     app.state.tiles = Shared[bytes](TILES_AT_ONCE, MAX_TILES)
@@ -84,7 +89,8 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     _surround(app, keys)
     app.add_exception_handler(ServiceError, on_service_error)
     app.add_exception_handler(HTTPException, on_http_exception)
-    for router in (embeddings.router, similarity.router, predictions.router, maps.router, models.router, health.router):
+    families = (embeddings, similarity, predictions, maps, compare, models, health)
+    for router in (family.router for family in families):
         app.include_router(router)
     app.include_router(layers_router())
     app.include_router(page_router(settings))
@@ -98,15 +104,23 @@ def _surround(app: FastAPI, keys: ApiKeys | None) -> None:
         app.add_middleware(KeyRequired, keys=keys)
     app.add_middleware(LastResort)
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=("GET", "POST"),
-            allow_headers=("*",),
-            expose_headers=EXPOSED_HEADERS,
-        )
+        app.add_middleware(CORSMiddleware, **_cors_options(settings))
     observed = {"traces": app.state.traces, "log_coordinates": settings.log_coordinates}
     app.add_middleware(Observed, metrics=app.state.metrics, **observed)
+
+
+def shared_with_pages(answers: ASGIApp, settings: Settings) -> ASGIApp:
+    """What answers outside of the application, so that pages of the other origins of the settings may read it."""
+    return CORSMiddleware(answers, **_cors_options(settings)) if settings.cors_origins else answers
+
+
+def _cors_options(settings: Settings) -> dict[str, Any]:
+    return {
+        "allow_origins": settings.cors_origins,
+        "allow_methods": ("GET", "POST"),
+        "allow_headers": ("*",),
+        "expose_headers": EXPOSED_HEADERS,
+    }
 
 
 def _traces(settings: Settings) -> Traces | None:
@@ -124,9 +138,7 @@ def _traces(settings: Settings) -> Traces | None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
-    for model in state.models.by_name.values():
-        for points in (1, state.settings.max_batch_points):
-            await model.probe(points)
+    await state.models.warm_up()
     if state.phase == "loading":  # and was not told to stop meanwhile
         state.phase = "ready"
     yield

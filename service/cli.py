@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from service.bundle import BundleCard
+    from service.bundle import BundleCard, Network, OtherPart, PositionalEncoding, Training
 
 TRAINER_COMMANDS = "satcle.commands"
 """The group of entry points by which the trainer adds its commands; the service imports none of it."""
@@ -99,7 +99,8 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
     bundles: Annotated[
-        str | None, typer.Option(help="Bundles to serve: paths or names, with commas; the first is the default.")
+        str | None,
+        typer.Option(help="Bundles to serve: paths, folders of them, or names, with commas; the first is the default."),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that serve, each with its own models and cache.", min=1)] = 1,
 ) -> None:
@@ -226,8 +227,8 @@ def list_bundles(
     for path in find_bundles(folders or [SHIPPED]):
         card = read_bundle(path).card
         snap = "exact" if card.snap_resolution is None else str(card.snap_resolution)
-        polys = str(card.encoding.legendre_polys)
-        rows.append((card.name, card.version, str(card.embedding_dim), polys, snap, card.digest[:12], str(path)))
+        encoding = str(getattr(card.encoding, "legendre_polys", "-"))
+        rows.append((card.name, card.version, str(card.embedding_dim), encoding, snap, card.digest[:12], str(path)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -257,18 +258,17 @@ def verify_bundle(bundle: Annotated[str, typer.Argument(metavar="NAME|PATH")]) -
 
 
 def _summary(card: BundleCard) -> Iterator[str]:
-    network, encoding = card.network, card.encoding
     snap = (
         "the very coordinate" if card.snap_resolution is None else f"H3 cell centres, resolution {card.snap_resolution}"
     )
     yield f"{card.name} {card.version}: {card.description}"
     yield f"digest      {card.digest}"
     yield f"embedding   {card.embedding_dim} x {card.dtype}; prefixes {', '.join(map(str, card.dimensions))}"
-    yield f"encoding    {encoding.kind}, {encoding.variant}, L = {encoding.legendre_polys}"
-    yield f"network     {network.kind}, {network.hidden_layers} x {network.hidden_dim}"
+    yield f"encoding    {_part(card.encoding)}"
+    yield f"network     {_part(card.network)}"
     yield f"embeds      {snap}"
     yield f"parity      {card.parity.max_abs_error:.1e} at {card.parity.points} places"
-    yield f"training    {card.training.method}, {card.training.samples:,} samples, {card.training.epochs} epochs"
+    yield f"training    {_training(card.training)}"
     for source in card.training.sources:
         yield f"  data      {source.name} ({source.license}): {source.credit}"
     for metric in card.metrics:
@@ -277,6 +277,18 @@ def _summary(card: BundleCard) -> Iterator[str]:
         yield f"  head      {head.id}: {head.task} {head.unit or ''}".rstrip()
     yield f"license     {card.license}"
     yield f"limits      {card.limits}"
+
+
+def _part(part: PositionalEncoding | Network | OtherPart) -> str:
+    """An encoding or a network: its kind, and what it says of itself."""
+    fields = part.model_dump(exclude={"kind", "settings"}) | getattr(part, "settings", {})
+    return ", ".join([part.kind, *(f"{name} {value}" for name, value in fields.items())])
+
+
+def _training(training: Training) -> str:
+    samples = "an unknown number of" if training.samples is None else f"{training.samples:,}"
+    epochs = "an unknown number of" if training.epochs is None else str(training.epochs)
+    return f"{training.method}, {samples} samples, {epochs} epochs"
 
 
 def main() -> None:

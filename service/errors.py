@@ -6,6 +6,7 @@ ServiceError
 ├── MalformedBody       bytes that do not parse as what they claim to be
 ├── TooLarge            more points or bytes than the limit
 ├── UnknownModel        no such model is served
+├── ReloadForbidden     models are reloaded only by those who have a key, and none is configured
 ├── UnknownTile         no such tile matrix set, or no such tile in it
 ├── UnknownLayer        the model has nothing of that kind to show
 ├── UnknownHead         the model has no such head
@@ -65,6 +66,10 @@ class TooLarge(ServiceError):
 
 
 class UnknownModel(ServiceError):
+    pass
+
+
+class ReloadForbidden(ServiceError):
     pass
 
 

@@ -60,6 +60,15 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.models_loaded = Gauge(
+            "satcle_models_loaded", "Models in memory", registry=registry, multiprocess_mode="livesum"
+        )
+        self.model_loads = Counter(
+            "satcle_model_loads_total", "Models loaded, or not after all", ["model", "result"], registry=registry
+        )
+        self.model_unloads = Counter(
+            "satcle_model_unloads_total", "Models unloaded: replaced, removed, or to make room", registry=registry
+        )
         self.build_info = Gauge(
             "satcle_build_info", "Always 1", ["version", "python"], registry=registry, multiprocess_mode="livemax"
         )

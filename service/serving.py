@@ -16,6 +16,7 @@ import socket
 import sys
 import tempfile
 import threading
+from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -27,8 +28,10 @@ import uvicorn
 from service import logs
 from service.accepting import Acceptor
 from service.api.middleware import Door
-from service.app import App, create_app
+from service.app import App, create_app, shared_with_pages
 from service.bundle import BundleError
+from service.embedding.generation import Generation
+from service.embedding.models import default_model
 from service.errors import ServiceError
 from service.metrics import SHARED_FOLDER_VARIABLE, forget_gauges_of
 from service.settings import Settings
@@ -55,6 +58,8 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
         tempfile.TemporaryDirectory(prefix="satcle-metrics-") as folder,
     ):
         os.environ[SHARED_FOLDER_VARIABLE] = folder
+        # A worker that is started later must not take another for the first.
+        settings = settings.model_copy(update={"default_model": default_model(settings)})
         where = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         logs.service.info("running on %s with %d workers", where, workers)
         Workers(settings, listener, folder).run(workers)
@@ -65,7 +70,8 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: App, settings: Settings, host: str = "", port: int = 0) -> None:
         patience = math.ceil(settings.deadline_ms / 1000)
-        door = Door(app, lambda: len(self.server_state.tasks), settings.max_requests, app.state.metrics)
+        surround = partial(shared_with_pages, settings=settings)
+        door = Door(app, lambda: len(self.server_state.tasks), settings.max_requests, app.state.metrics, surround)
         super().__init__(
             uvicorn.Config(
                 door,
@@ -118,6 +124,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second; whether to stop."""
+        self._app.state.models.follow()
         return await super().on_tick(counter) or monotonic() >= self._stop_at
 
 
@@ -128,6 +135,7 @@ class Workers:
         self._settings = settings
         self._listener = listener
         self._metrics_folder = metrics_folder
+        self._generation = Generation()
         self._running: dict[int, SpawnProcess] = {}
         self._stopping = False
 
@@ -146,7 +154,7 @@ class Workers:
             sys.exit(1)
 
     def _start(self) -> None:
-        arguments = (self._settings, self._listener)
+        arguments = (self._settings, self._listener, self._generation)
         worker = get_context("spawn").Process(target=_work, args=arguments, daemon=True)
         worker.start()
         self._running[worker.sentinel] = worker
@@ -180,13 +188,13 @@ class Workers:
                 worker.terminate()
 
 
-def _work(settings: Settings, listener: socket.socket) -> None:
+def _work(settings: Settings, listener: socket.socket, generation: Generation) -> None:
     """What a worker does, in its own process group: a Ctrl-C at the terminal is its parent's to hear."""
     os.setpgrp()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logs.configure(settings.log_format, exception_messages=settings.log_coordinates)
     try:
-        app = create_app(settings)
+        app = create_app(settings, generation=generation)
     except (BundleError, ServiceError) as error:
         logs.service.error("%s", error)
         sys.exit(FAILED_TO_START)

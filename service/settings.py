@@ -20,22 +20,31 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SATCLE_", env_ignore_empty=True, frozen=True, extra="forbid")
 
     bundles: Annotated[tuple[str, ...], NoDecode] = Field(default=(DEFAULT,), min_length=1)
-    """Folders of bundles, or names of shipped ones; the first is the default model."""
+    """Bundles: their folders, folders that hold them, or names of shipped ones; the first is the default model."""
+    default_model: str | None = None
+    """The model of requests that name none; None: the first."""
+    model_memory_mb: int | None = Field(default=None, ge=1)
+    """Memory for the models of each process, their cached rows aside: beyond it the least recently used one that is
+    idle is unloaded until it is asked for again. A model is held to take five times the bytes of its graphs, as was
+    measured. None: every model stays loaded."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     snap: Literal["cell", "exact"] = "cell"
     """`cell` moves each place to the centre of its H3 cell; `exact` never does, and never caches."""
     max_batch_points: int = Field(default=512, ge=1)
     max_queue_points: int = Field(default=262_144, ge=1)
+    """Places that one model may hold at once, waiting or being answered."""
     max_points_per_request: int = Field(default=131_072, ge=1)
     max_map_points: int = Field(default=16_777_216, ge=1)
     """Pixels or cells of one map."""
+    max_compare_points: int = Field(default=2048, ge=3)
+    """Places at which models are compared: to find each one's nearest neighbours takes the square of their number."""
     max_requests: int = Field(default=1024, ge=1)
     """Requests that one worker process has in flight; more are turned away unread."""
     max_body_bytes: int = Field(default=33_554_432, ge=1)
     deadline_ms: int = Field(default=30_000, ge=1)
     worker_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     cache_memory_mb: int = Field(default=64, ge=0)
-    """Memory for cached rows of each process; 0: none."""
+    """Memory for cached rows of each process, shared by its models; 0: none."""
     redis_url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://.")
     """A Redis that keeps rows for every process; None: none."""
     redis_timeout_ms: int = Field(default=50, ge=1, le=1000)

@@ -61,12 +61,12 @@ async def embed(request: Request) -> Response:
     with timing.stage("read"):
         lonlat, options = await read_places(request, EmbeddingOptions, limits, deadline)
     request.state.places = lonlat
-    model = models.named(options.model)
-    dimensions = _allowed_dimensions(model.bundle.card, options.dimensions)
-    embedding = model.embedder.embed(lonlat, exact=options.exact, deadline=deadline, timing=timing)
-    embedded = await unless_client_leaves(request, embedding)
+    async with models.using(options.model, deadline) as model:
+        card = model.bundle.card
+        dimensions = _allowed_dimensions(card, options.dimensions)
+        embedding = model.embedder.embed(lonlat, exact=options.exact, deadline=deadline, timing=timing)
+        embedded = await unless_client_leaves(request, embedding)
     rows = shape_rows(embedded.rows, dimensions, options.normalize)
-    card = model.bundle.card
     answer = Answer(card.name, card.digest, Embedded(lonlat, embedded.cells, rows), options.encoding_format == "base64")
     return await _respond(request, answer, media_type)
 

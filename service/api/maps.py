@@ -21,7 +21,8 @@ from service.api.regions import MapOptions, Region, grid_of, region_from_json
 from service.api.sending import PIECE_BYTES, in_pieces, sliced
 from service.api.subjects import Subject, components_of, prediction_by, similarity_to
 from service.embedding.cells import Cells
-from service.embedding.models import Model, Models
+from service.embedding.model import Model
+from service.embedding.models import Models
 from service.embedding.timing import Timing
 from service.errors import InvalidRequest, ItemError
 from service.maps.cells import MAX_CELLS, covering
@@ -112,13 +113,14 @@ async def _draw(request: Request, read: Callable[[Fields], SubjectOf], beside: s
         subject_of, region, options = await read_json(request, limits, deadline, read_all)
     grid = grid_of(region, options, settings.max_map_points)
     media_type = media_type_for(request.headers.get("accept"), OF_CELLS if grid is None else OF_PIXELS)
-    subject = subject_of(cast(Models, request.app.state.models).named(options.model))
-    if grid is None and subject.look.bands > 1:
-        problem = f"a cell holds one value, and the {subject.look.name} are {subject.look.bands}: send width and height"
-        raise InvalidRequest([ItemError("/h3_resolution", problem)])
-    style = Style.of(subject.look, options.colormap_name, options.rescale)
-    drawing = Drawing(request, media_type, region, options, grid, subject, style, deadline)
-    return await unless_client_leaves(request, _answer(drawing))
+    async with cast(Models, request.app.state.models).using(options.model, deadline) as model:
+        subject = subject_of(model)
+        if grid is None and (bands := subject.look.bands) > 1:
+            problem = f"a cell holds one value, and the {subject.look.name} are {bands}: send width and height"
+            raise InvalidRequest([ItemError("/h3_resolution", problem)])
+        style = Style.of(subject.look, options.colormap_name, options.rescale)
+        drawing = Drawing(request, media_type, region, options, grid, subject, style, deadline)
+        return await unless_client_leaves(request, _answer(drawing))
 
 
 async def _answer(drawing: Drawing) -> Response:

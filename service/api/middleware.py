@@ -87,18 +87,30 @@ class Door:
     """Turns requests away at once while more than `limit` are in flight: there is no time to look at them.
 
     Such a crowd is one of requests, not of points, which the queue bounds. Operators' probes always pass.
+    `surround` wraps what answers here in what else its callers need, as `app` has it.
     """
 
-    def __init__(self, app: ASGIApp, in_flight: Callable[[], int], limit: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        in_flight: Callable[[], int],
+        limit: int,
+        metrics: Metrics,
+        surround: Callable[[ASGIApp], ASGIApp] = lambda refusal: refusal,
+    ) -> None:
         self._app = app
         self._in_flight = in_flight
         self._limit = limit
         self._metrics = metrics
+        self._refusal = surround(self._refuse)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self._in_flight() <= self._limit or scope["path"] in PROBES:
             await self._app(scope, receive, send)
-            return
+        else:
+            await self._refusal(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._metrics.rejected.labels("queue_full").inc()
         self._metrics.requests.labels(UNMATCHED, _method_of(scope), "429").inc()
         request_id = _request_id(Headers(scope=scope))

@@ -26,16 +26,16 @@ async def point(request: Request, kind: Kind) -> Response:
     place = "{lon},{lat}".format_map(request.path_params)
     lonlat = places_from_json(lon_lat(place, "/point"), 1, "point")
     request.state.places = lonlat
-    subject = kind.subject_of(request, query)
+    async with kind.subject(request, query, deadline) as subject:
 
-    async def value() -> Values:
-        timing = cast(Timing, request.state.timing)
-        layer = await subject.layer(cast(Similarities, request.app.state.similarities), deadline, timing)
-        with timing.stage("raster"):
-            return await values_at(subject.model, lonlat, layer, deadline)
+        async def value() -> Values:
+            timing = cast(Timing, request.state.timing)
+            layer = await subject.layer(cast(Similarities, request.app.state.similarities), deadline, timing)
+            with timing.stage("raster"):
+                return await values_at(subject.model, lonlat, layer, deadline)
 
-    found = await unless_client_leaves(request, value())
-    return JSONResponse(_answer(subject, lonlat, _shortest(found[0])))
+        found = await unless_client_leaves(request, value())
+        return JSONResponse(_answer(subject, lonlat, _shortest(found[0])))
 
 
 def _answer(subject: Subject, lonlat: LonLat, value: list[float]) -> dict[str, Any]:

@@ -12,11 +12,13 @@ from starlette.responses import Response
 from service.api import schemas
 from service.api.formats import ARROW_STREAM, JSON, OCTET_STREAM, media_type_for
 from service.api.prediction_formats import MATRICES, PREDICTION_ENCODERS, TOP, PredictionAnswer, matrix_headers
-from service.api.reading import Limits, deadline_of, query_of, read_places, unless_client_leaves
+from service.api.query import Query
+from service.api.reading import Limits, deadline_of, read_places, unless_client_leaves
 from service.api.sending import respond
 from service.bundle import HeadCard, LonLat
 from service.embedding.heads import Head
-from service.embedding.models import Model, Models
+from service.embedding.model import Model
+from service.embedding.models import Models
 from service.embedding.predictions import predict
 from service.embedding.timing import Timing
 from service.errors import InvalidRequest, ItemError
@@ -81,6 +83,7 @@ PREDICTIONS_ANSWER = schemas.listed(
 )
 
 
+@router.head("/v1/heads", include_in_schema=False)
 @router.get(
     "/v1/heads",
     summary="Heads served",
@@ -95,24 +98,24 @@ PREDICTIONS_ANSWER = schemas.listed(
             }
         ]
     },
-    responses=schemas.problems(s401="an API key is required", s404="no such model"),
+    responses=schemas.problems(
+        s401="an API key is required", s404="no such model", s422="names each parameter at fault"
+    ),
 )
-def list_heads(request: Request) -> dict[str, Any]:
+async def list_heads(request: Request) -> dict[str, Any]:
     """What can be predicted: the heads of every model, or of the one named, with what their cards say of them."""
-    models = cast(Models, request.app.state.models)
-    name = query_of(request).get("model")
-    chosen = list(models.by_name.values()) if name is None else [models.named(name)]
-    return {
-        "object": "list",
-        "data": [_described(model, head.card) for model in chosen for head in model.heads.values()],
-    }
+    models, deadline = cast(Models, request.app.state.models), deadline_of(request, request.app.state.limits)
+    name = Query(request, ("model",)).one("model")
+    chosen = await models.all(deadline) if name is None else [await models.named(name, deadline)]
+    cards = [resident.bundle.card for resident in chosen]
+    return {"object": "list", "data": [_described(card.name, head) for card in cards for head in card.heads]}
 
 
-def _described(model: Model, card: HeadCard) -> dict[str, Any]:
+def _described(model: str, card: HeadCard) -> dict[str, Any]:
     """Unit or classes, as the task has it; `file` is the bundle's own business."""
     others = {"classes", "class_colors"} if card.task == "regression" else {"unit", "transform", "value_range"}
     described = card.model_dump(mode="json", exclude={"id", "file", *others})
-    return {"id": card.id, "object": "head", "model": model.bundle.card.name, **described}
+    return {"id": card.id, "object": "head", "model": model, **described}
 
 
 @router.post(
@@ -147,10 +150,11 @@ async def predict_places(request: Request) -> Response:
     with cast(Timing, request.state.timing).stage("read"):
         lonlat, options = await read_places(request, PredictionOptions, limits, deadline)
     request.state.places = lonlat
-    model = cast(Models, request.app.state.models).named(options.model)
-    heads = _heads_of(model, options.head)
-    top = None if media_type in MATRICES else TOP
-    answer = await unless_client_leaves(request, _answer(request, model, heads, lonlat, deadline, options.exact, top))
+    async with cast(Models, request.app.state.models).using(options.model, deadline) as model:
+        heads = _heads_of(model, options.head)
+        top = None if media_type in MATRICES else TOP
+        predicting = _answer(request, model, heads, lonlat, deadline, options.exact, top)
+        answer = await unless_client_leaves(request, predicting)
     small = len(lonlat) <= (SMALL_JSON_ITEMS // len(heads) if media_type == JSON else SMALL_BINARY_PLACES // len(heads))
     headers = matrix_headers(answer) if media_type in MATRICES else {}
     return await respond(request, PREDICTION_ENCODERS[media_type](answer), media_type, headers, small=small)

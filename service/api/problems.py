@@ -19,6 +19,7 @@ from service.errors import (
     NotAcceptable,
     NotReady,
     Overloaded,
+    ReloadForbidden,
     ServiceError,
     TooLarge,
     UnknownHead,
@@ -32,6 +33,7 @@ MEDIA_TYPE = "application/problem+json"
 CLIENT_CLOSED_REQUEST = 499
 STATUS: dict[type[ServiceError], int] = {
     MalformedBody: 400,
+    ReloadForbidden: 403,
     UnknownModel: 404,
     UnknownLayer: 404,
     UnknownTile: 404,
@@ -49,6 +51,7 @@ STATUS: dict[type[ServiceError], int] = {
 CODE: dict[int, str] = {
     400: "malformed_body",
     401: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",

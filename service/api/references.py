@@ -11,7 +11,7 @@ import numpy as np
 from service.api.places import places_from_json
 from service.api.query import Query, lon_lat
 from service.bundle import LonLat
-from service.embedding.models import Model
+from service.embedding.model import Model
 from service.embedding.timing import Timing
 from service.errors import InvalidRequest, ItemError
 from service.maps.layers import Similarity

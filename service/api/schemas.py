@@ -180,6 +180,14 @@ COMPUTED = problems(
 """What may become of a request that brings a body and costs compute."""
 
 
+LISTED = {
+    "s401": "an API key is required",
+    "s422": "names each parameter or header at fault",
+    "s504": "the deadline passed while the models were reloaded",
+}
+"""What may become of a request that asks what there is."""
+
+
 def query_parameters(options: type[BaseModel]) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "query", "required": False, "schema": schema, "description": schema.get("description", "")}

@@ -21,7 +21,8 @@ from service.api.reading import Limits, deadline_of, parse_options, query_of, re
 from service.api.references import References, Similarities, places_field, references_from_json
 from service.api.sending import in_pieces
 from service.bundle import LonLat
-from service.embedding.models import Model, Models
+from service.embedding.model import Model
+from service.embedding.models import Models
 from service.embedding.pieces import PIECE
 from service.embedding.timing import Timing
 from service.errors import TooLarge
@@ -94,9 +95,9 @@ async def compare(request: Request) -> Response:
     with cast(Timing, request.state.timing).stage("read"):
         comparison = await read_json(request, limits, deadline, lambda fields: _comparison(fields, query, limits))
     request.state.places = comparison.candidates
-    model = cast(Models, request.app.state.models).named(comparison.options.model)
-    order, scores = await unless_client_leaves(request, _compare(request, model, comparison, deadline))
-    chunks = _json(model.bundle.card.name, order, scores)
+    async with cast(Models, request.app.state.models).using(comparison.options.model, deadline) as model:
+        order, scores = await unless_client_leaves(request, _compare(request, model, comparison, deadline))
+        chunks = _json(model.bundle.card.name, order, scores)
     if len(order) <= PIECE:
         return Response(b"".join(chunks), media_type=JSON)
     return in_pieces(request, iterate_in_threadpool(chunks), media_type=JSON)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import quote
@@ -12,7 +13,8 @@ from starlette.requests import Request
 from service.api.query import Query
 from service.api.references import References, Similarities, references_from_query
 from service.bundle import DataSource
-from service.embedding.models import Model, Models
+from service.embedding.model import Model
+from service.embedding.models import Models
 from service.embedding.timing import Timing
 from service.maps.layers import Components, HeadLayer, Layer, Similarity
 
@@ -45,7 +47,7 @@ class Subject:
         return await similarities.layer(self.model, self.references, deadline, timing)
 
 
-SubjectOf = Callable[[Request, Query], Subject]
+SubjectOf = Callable[[Model, Request, Query], Subject]
 
 
 def similarity_to(model: Model, references: References) -> Subject:
@@ -62,24 +64,20 @@ def components_of(model: Model, read: dict[str, Components]) -> Subject:
     """`read` keeps the components of bundles, by digest. Raises what `Components.of` raises."""
     digest = model.bundle.card.digest
     if digest not in read:
-        read[digest] = Components.of(model.bundle)
+        read[digest] = Components.of(model.bundle.card, model.components)
     return Subject("/v1/embeddings", model, read[digest])
 
 
-def _similarity_of(request: Request, query: Query) -> Subject:
-    return similarity_to(_model(request, query), references_from_query(query))
+def _similarity_of(model: Model, request: Request, query: Query) -> Subject:
+    return similarity_to(model, references_from_query(query))
 
 
-def _prediction_of(request: Request, query: Query) -> Subject:
-    return prediction_by(_model(request, query), request.path_params["head"])
+def _prediction_of(model: Model, request: Request, query: Query) -> Subject:
+    return prediction_by(model, request.path_params["head"])
 
 
-def _components_of(request: Request, query: Query) -> Subject:
-    return components_of(_model(request, query), cast(dict[str, Components], request.app.state.components))
-
-
-def _model(request: Request, query: Query) -> Model:
-    return cast(Models, request.app.state.models).named(query.one("model"))
+def _components_of(model: Model, request: Request, query: Query) -> Subject:
+    return components_of(model, cast(dict[str, Components], request.app.state.components))
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,12 @@ class Kind:
     summary: str
     subject_of: SubjectOf
     parameters: tuple[str, ...] = ()
+
+    @asynccontextmanager
+    async def subject(self, request: Request, query: Query, deadline: float) -> AsyncIterator[Subject]:
+        """What the request asks for, of a model that is not unloaded meanwhile. Raises what `Models.using` raises."""
+        async with cast(Models, request.app.state.models).using(query.one("model"), deadline) as model:
+            yield self.subject_of(model, request, query)
 
 
 KINDS = (

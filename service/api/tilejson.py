@@ -9,6 +9,7 @@ from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from service.api.query import Query
+from service.api.reading import deadline_of
 from service.api.subjects import Kind, Subject
 from service.maps.legend import legend_of
 from service.maps.render import Style
@@ -23,37 +24,37 @@ MAX_ZOOM = 22
 async def tilejson(request: Request, kind: Kind) -> Response:
     """TileJSON 3.0.0; the tiles are styled as the query says. `tile_scale=2` asks for tiles of 512 pixels a side."""
     query = Query(request, (*kind.parameters, "model", "colormap_name", "rescale", "tile_format", "tile_scale"))
-    subject = kind.subject_of(request, query)
-    Style.of(subject.look, query.one("colormap_name"), query.one("rescale"))
     tms = request.path_params["tms"]
     matrices = tile_matrix_set(tms)
     suffix = "@2x." if query.choice("tile_scale", SCALES) == "2" else "."
     suffix += query.choice("tile_format", FORMATS)
     text = _query_text(request)
     root = str(request.base_url).rstrip("/")
-    return JSONResponse(
-        {
-            "tilejson": "3.0.0",
-            "name": f"{subject.look.name}, {subject.model.bundle.card.name}",
-            "version": "1.0.0",
-            "scheme": "xyz",
-            "tiles": [f"{root}{subject.path}/tiles/{tms}/{{z}}/{{x}}/{{y}}{suffix}{text}"],
-            "minzoom": matrices.minzoom,
-            "maxzoom": min(matrices.maxzoom, MAX_ZOOM),
-            "bounds": list(matrices.bbox),
-            "center": _center(subject),
-            "attribution": _attribution(subject),
-        }
-    )
+    async with kind.subject(request, query, deadline_of(request, request.app.state.limits)) as subject:
+        Style.of(subject.look, query.one("colormap_name"), query.one("rescale"))
+        return JSONResponse(
+            {
+                "tilejson": "3.0.0",
+                "name": f"{subject.look.name}, {subject.model.bundle.card.name}",
+                "version": "1.0.0",
+                "scheme": "xyz",
+                "tiles": [f"{root}{subject.path}/tiles/{tms}/{{z}}/{{x}}/{{y}}{suffix}{text}"],
+                "minzoom": matrices.minzoom,
+                "maxzoom": min(matrices.maxzoom, MAX_ZOOM),
+                "bounds": list(matrices.bbox),
+                "center": _center(subject),
+                "attribution": _attribution(subject),
+            }
+        )
 
 
 async def legend(request: Request, kind: Kind) -> Response:
     """What the colours stand for."""
     query = Query(request, (*kind.parameters, "model", "colormap_name", "rescale"))
-    subject = kind.subject_of(request, query)
-    style = Style.of(subject.look, query.one("colormap_name"), query.one("rescale"))
-    facts: dict[str, Any] = {"name": subject.look.name, "model": subject.model.bundle.card.name}
-    return JSONResponse(facts | legend_of(subject.look, style))
+    async with kind.subject(request, query, deadline_of(request, request.app.state.limits)) as subject:
+        style = Style.of(subject.look, query.one("colormap_name"), query.one("rescale"))
+        facts: dict[str, Any] = {"name": subject.look.name, "model": subject.model.bundle.card.name}
+        return JSONResponse(facts | legend_of(subject.look, style))
 
 
 def _query_text(request: Request) -> str:

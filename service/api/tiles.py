@@ -88,14 +88,14 @@ async def tile(request: Request, kind: Kind) -> Response:
     deadline = deadline_of(request, cast(Limits, request.app.state.limits))
     query = Query(request, (*kind.parameters, "model", "colormap_name", "rescale"))
     asked = Tile.of(request.path_params)
-    subject = kind.subject_of(request, query)
-    style = Style.of(subject.look, query.one("colormap_name"), query.one("rescale"))
-    drawing = _Drawing(request, subject, asked.grid, style, asked.format)
-    etag = etag_of((subject.key, style, asked))
-    if (unchanged := not_modified(request, etag)) is not None:
-        return unchanged
-    own_deadline = deadline if "x-deadline-ms" in request.headers else None
-    body = await unless_client_leaves(request, _in_time(drawing, etag, own_deadline))
+    async with kind.subject(request, query, deadline) as subject:
+        style = Style.of(subject.look, query.one("colormap_name"), query.one("rescale"))
+        drawing = _Drawing(request, subject, asked.grid, style, asked.format)
+        etag = etag_of((subject.key, style, asked))
+        if (unchanged := not_modified(request, etag)) is not None:
+            return unchanged
+        own_deadline = deadline if "x-deadline-ms" in request.headers else None
+        body = await unless_client_leaves(request, _in_time(drawing, etag, own_deadline))
     return Response(body, headers=caching_headers(request, etag), media_type=MEDIA_TYPES[asked.format])
 
 
@@ -112,7 +112,7 @@ async def _in_time(drawing: _Drawing, etag: str, deadline: float | None) -> byte
     tiles = cast(Shared[bytes], drawing.request.app.state.tiles)
     try:
         async with asyncio.timeout_at(deadline):
-            return await tiles.result(etag, partial(_draw, drawing))
+            return await tiles.result((etag, drawing.subject.model), partial(_draw, drawing))
     except TimeoutError:
         raise drawing.subject.model.embedder.batcher.too_late() from None
     except Overloaded:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 FORMAT: Final = 1
 
@@ -46,6 +46,30 @@ class Network(Frozen):
     hidden_layers: int = Field(ge=1)
     w0_initial: float = 30.0
     w0: float = 1.0
+
+
+class OtherPart(Frozen):
+    """A positional encoding or a network of another kind; `settings` are those of its kind, as its maker names them."""
+
+    kind: Name
+    settings: dict[str, int | float | str | tuple[float, ...]] = {}
+
+
+def _known_or_other(known: str) -> Discriminator:
+    """Cards that name no kind are older than other kinds."""
+
+    def tag(part: Any) -> str:  # noqa: ANN401 - a mapping, or one of the models
+        kind = part.get("kind", known) if isinstance(part, dict) else getattr(part, "kind", known)
+        return "known" if kind == known else "other"
+
+    return Discriminator(tag)
+
+
+AnyEncoding = Annotated[
+    Annotated[PositionalEncoding, Tag("known")] | Annotated[OtherPart, Tag("other")],
+    _known_or_other("spherical_harmonics"),
+]
+AnyNetwork = Annotated[Annotated[Network, Tag("known")] | Annotated[OtherPart, Tag("other")], _known_or_other("siren")]
 
 
 class SnapError(Frozen):
@@ -104,15 +128,18 @@ class DataSource(Frozen):
 
 
 class Training(Frozen):
-    """What made the weights. `fusion_served` is False where graph propagation fusion was only a projection head."""
+    """What made the weights. `fusion_served` is False where graph propagation fusion was only a projection head.
+
+    What nobody wrote down, of weights published elsewhere, is null.
+    """
 
     method: str
     sources: tuple[DataSource, ...] = Field(min_length=1)
-    samples: int = Field(ge=0)
-    epochs: int = Field(ge=0)
-    seed: int
+    samples: int | None = Field(ge=0)
+    epochs: int | None = Field(ge=0)
+    seed: int | None
     fusion_served: bool
-    config_digest: Digest
+    config_digest: Digest | None
 
 
 class Metric(Frozen):
@@ -201,8 +228,8 @@ class BundleCard(Frozen):
     coordinate_order: Literal["lon,lat"] = "lon,lat"
     normalization: Literal["none", "l2"] = "none"
     encoder: str = "encoder.onnx"
-    encoding: PositionalEncoding
-    network: Network
+    encoding: AnyEncoding
+    network: AnyNetwork
     snap_errors: tuple[SnapError, ...] = ()
     snap_resolution: int | None = Field(default=None, ge=0, le=15)
     parity: Parity

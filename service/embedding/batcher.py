@@ -1,18 +1,14 @@
 """Many callers, one backend: calls become batches, bounded in points, without a timer.
 
 Whatever waits while the backend is busy goes into the next batch, so batches grow with the load and a
-lone call never waits for company. There are two lanes. A call that fits a batch is interactive: such calls are
-batched together, first come first served, and go first. A larger one is bulk: it takes a batch and rejoins the
-end of its lane; there, too, units of other work have their turn, each alone. While bulk keeps the workers busy, one
-more worker serves the interactive lane alone, so that a single place waits for no batch of a large call; and bulk has
-its turn after BULK_TURN interactive batches.
+lone call never waits for company. What waits is in two lanes (`Lanes`), and has its turn among that of other models
+(`Turns`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,16 +20,14 @@ import numpy as np
 
 from service.bundle import LonLat
 from service.embedding.backends.base import Backend, Rows
-from service.embedding.jobs import Job, Lane, Part, Running, Unit, embed_parts
+from service.embedding.jobs import Job, Part, Unit, embed_parts
+from service.embedding.lanes import Lanes, Queued
 from service.embedding.timing import Stage, Timing
-from service.embedding.workers import Workers
+from service.embedding.turns import Turn, Turns
 from service.embedding.worth import Recent
 from service.errors import BackendFailed, DeadlineExceeded, NotReady, Overloaded, ServiceError
 from service.metrics import Metrics
 
-BULK_TURN = 4
-NICENESS, BULK_NICENESS = 1, 10
-"""Of the workers of each lane. The event loop comes first, and bulk last."""
 CLOSE_S = 5.0
 PROBE_S = 5.0
 MAX_RETRY_AFTER_S = 60
@@ -54,26 +48,32 @@ class BatchLimits:
     hung_s: float = 30.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Batcher:
-    """Coalesces calls into batches. Everything but the backend runs on the event loop, so there is no lock."""
+    """Coalesces calls into batches. Everything but the backend runs on the event loop, so there is no lock.
+
+    `turns` are those of all models that share the workers; None: this one has workers of its own.
+    """
 
     backend: Backend
     limits: BatchLimits
     metrics: Metrics
     model: str
-    queued_points: int = 0
+    turns: Turns | None = None
     spent: Recent = field(default_factory=Recent)
     """Rows embedded, and the seconds of a worker's time that they took."""
-    _interactive: Lane = field(default_factory=OrderedDict)
-    _bulk: Lane = field(default_factory=OrderedDict)
-    _running: list[Running] = field(default_factory=list)
-    _passed_bulk: int = 0
+    _running: list[Turn] = field(default_factory=list)
     _closed: bool = False
 
     def __post_init__(self) -> None:
-        self._workers = Workers(self.limits.threads, f"satcle-{self.model}", NICENESS)
-        self._bulk_workers = Workers(self.limits.threads, f"satcle-{self.model}-bulk", BULK_NICENESS)
+        self._queued = Queued(self.metrics)
+        self._lanes = Lanes(self.limits.batch_points, self._queued)
+        self._turns = self.turns or Turns(self.limits.threads)
+
+    @property
+    def queued_points(self) -> int:
+        """That wait, or hold room for what is to come."""
+        return self._queued.points
 
     async def embed(self, lonlat: LonLat, deadline: float, timing: Timing | None = None) -> Rows:
         """The rows of `lonlat`, shape (n, embedding_dim), by `deadline` in the event loop's time.
@@ -100,12 +100,12 @@ class Batcher:
         """
         if not admitted:
             self._admit(points)
-        self._count_queued(points)
+        self._queued.add(points)
         try:
             with self._counting_the_gone():
                 yield
         finally:
-            self._count_queued(-points)
+            self._queued.add(-points)
 
     async def run(self, points: int, function: Callable[[], T], deadline: float) -> T:
         """What `function` returns, called in a worker in a turn of the bulk lane; it takes as long as `points` points.
@@ -125,40 +125,52 @@ class Batcher:
             raise self.too_late()
         answer: asyncio.Future[T] = loop.create_future()
         unit = Unit(points, function, answer, perf_counter())
-        self._bulk[unit] = None
-        loop.call_soon(self._dispatch)
+        self._lanes.join(unit)
+        self._turns.wait(self)
         return await self._answer(unit, answer, deadline)
 
     async def probe(self, lonlat: LonLat) -> None:
         """Embed the places of one batch, first of all that wait, however many. Raises BackendFailed or NotReady."""
         if self._closed:
             raise NotReady("the service is shutting down")
-        now = perf_counter()
-        hung = sum(now - running.started_at > self.limits.hung_s for running in self._running)
-        if hung:
+        if hung := self._turns.hanging(self.limits.hung_s):
             raise BackendFailed(f"{hung} of {self.limits.threads} workers hang in the model: restart the service")
-        job = self._enqueue(lonlat, Timing())
-        self._interactive.move_to_end(job, last=False)
+        job = self._enqueue(lonlat, Timing(), first=True)
         try:
             async with asyncio.timeout(PROBE_S):
                 await job.answer
         except TimeoutError:
             raise BackendFailed(f"no worker embedded a place within {PROBE_S} s") from None
         finally:
-            self._leave(job)
+            self._lanes.leave(job)
 
     async def close(self) -> None:
         """Refuse new calls, fail those that wait, and give running batches CLOSE_S to end."""
         self._closed = True
-        for job in [*self._interactive, *self._bulk]:
+        for job in self._lanes:
             self._fail(job, NotReady("the service is shutting down"))
         if self._running:
-            await asyncio.wait([running.done for running in self._running], timeout=CLOSE_S)
-        for running in self._running:
-            for job in running.jobs:
+            await asyncio.wait([turn.done for turn in self._running], timeout=CLOSE_S)
+        for turn in self._running:
+            for job in turn.jobs:
                 self._fail(job, NotReady("the service shut down before the model answered"))
-        self._workers.close()
-        self._bulk_workers.close()
+        if self.turns is None:
+            self._turns.close()
+
+    def __len__(self) -> int:
+        """How many calls wait."""
+        return len(self._lanes)
+
+    def next_turn(self, *, interactive_only: bool) -> Turn | None:
+        """Take the batch or unit that is next, for a worker that is free."""
+        taken = self._lanes.next(interactive_only=interactive_only)
+        if taken is None:
+            return None
+        what, bulk = taken
+        turn = self._unit_turn(what) if isinstance(what, Unit) else self._batch_turn(what, bulk)
+        self._running.append(turn)
+        self.metrics.batch_points.observe(turn.points)
+        return turn
 
     def too_late(self) -> DeadlineExceeded:
         """The error of a call whose deadline has passed, counted."""
@@ -181,7 +193,7 @@ class Batcher:
         except TimeoutError:
             raise self.too_late() from None
         finally:
-            self._leave(job)
+            self._lanes.leave(job)
 
     @contextmanager
     def _counting_the_gone(self) -> Iterator[None]:
@@ -198,13 +210,12 @@ class Batcher:
         if self.queued_points + points > self.limits.queue_points:
             raise self.overloaded(self.queued_points, points)
 
-    def _enqueue(self, lonlat: LonLat, timing: Timing) -> Job:
-        loop = asyncio.get_running_loop()
+    def _enqueue(self, lonlat: LonLat, timing: Timing, *, first: bool = False) -> Job:
         rows = np.empty((len(lonlat), self.backend.embedding_dim), np.float32)
-        job = Job(lonlat, rows, loop.create_future(), perf_counter(), timing)
-        self._lane_of(job)[job] = None
-        self._count_queued(job.waiting)
-        loop.call_soon(self._dispatch)  # after every call that this turn of the loop brings
+        answer: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
+        job = Job(lonlat, rows, answer, perf_counter(), timing)
+        self._lanes.join(job, first=first)
+        self._turns.wait(self)
         return job
 
     def _seconds_for(self, points: int) -> int:
@@ -212,89 +223,24 @@ class Batcher:
         seconds = points * (self.spent.seconds_per_row or 0.0) / self.limits.threads
         return min(max(1, math.ceil(seconds)), MAX_RETRY_AFTER_S)
 
-    def _lane_of(self, job: Job) -> Lane:
-        return self._interactive if len(job.lonlat) <= self.limits.batch_points else self._bulk
-
-    def _leave(self, job: Job | Unit) -> None:
-        """Take what still waits of `job` off the queue; harmless where nothing does."""
-        if isinstance(job, Unit):
-            self._bulk.pop(job, None)
-        elif job.waiting:
-            del self._lane_of(job)[job]
-            self._count_queued(-job.waiting)
-            job.batched = len(job.lonlat)
-
     def _fail(self, job: Job | Unit, error: Exception) -> None:
-        self._leave(job)
+        self._lanes.leave(job)
         if not job.answer.done():
             job.answer.set_exception(error)
 
-    def _count_queued(self, points: int) -> None:
-        self.queued_points += points
-        self.metrics.queue_points.inc(points)
-
-    def _dispatch(self) -> None:
-        while (lane := self._lane_in_turn()) is not None:
-            first = next(iter(lane))
-            if isinstance(first, Unit):
-                del lane[first]
-                self._start_unit(first)
-            else:
-                self._start_batch(list(self._next_parts(lane)), bulk=lane is self._bulk)
-
-    def _start_batch(self, parts: list[Part], *, bulk: bool) -> None:
+    def _batch_turn(self, parts: list[Part], bulk: bool) -> Turn:
+        now = perf_counter()
+        for part in parts:
+            if part.start == 0:
+                self.metrics.queue_wait.observe(now - part.job.queued_at)
         inference = self.metrics.inference.labels(self.model, self.backend.provider)
-        workers = self._bulk_workers if bulk else self._workers
-        done = workers.run(partial(embed_parts, self.backend, parts, inference.time))
-        running = Running(sum(map(len, parts)), bulk, perf_counter(), [part.job for part in parts], done)
-        self._start(running)
-        done.add_done_callback(partial(self._finish, running, parts))
+        function = partial(embed_parts, self.backend, parts, inference.time)
+        finish = partial(self._finish, parts)
+        return Turn(sum(map(len, parts)), bulk, [part.job for part in parts], function, finish)
 
-    def _start_unit(self, unit: Unit) -> None:
-        now = perf_counter()
-        self.metrics.queue_wait.observe(now - unit.queued_at)
-        done = self._bulk_workers.run(partial(self._call, unit))
-        running = Running(unit.points, True, now, [unit], done)
-        self._start(running)
-        done.add_done_callback(partial(self._finish_unit, running, unit))
-
-    def _start(self, running: Running) -> None:
-        self._running.append(running)
-        self.metrics.batch_points.observe(running.points)
-
-    def _lane_in_turn(self) -> Lane | None:
-        """The lane that the next batch is of; None where nothing waits that a worker is free for."""
-        busy = len(self._running)
-        free = busy < self.limits.threads
-        if self._bulk and free and not (self._interactive and self._passed_bulk < BULK_TURN):
-            self._passed_bulk = 0
-            return self._bulk
-        express = busy == self.limits.threads and any(running.bulk for running in self._running)
-        if self._interactive and (free or express):
-            self._passed_bulk += 1
-            return self._interactive
-        return None
-
-    def _next_parts(self, lane: Lane) -> Iterator[Part]:
-        now = perf_counter()
-        room = self.limits.batch_points
-        while lane and room:
-            job = next(iter(lane))
-            if isinstance(job, Unit):
-                return
-            if job.batched == 0:
-                job.batched_at = now
-                self.metrics.queue_wait.observe(now - job.queued_at)
-                job.timing.stages.append(Stage("queue", job.queued_at, now))
-            part = Part(job, job.batched, job.batched + min(room, job.waiting))
-            room -= len(part)
-            job.batched += len(part)
-            self._count_queued(-len(part))
-            if not job.waiting:
-                del lane[job]
-            elif lane is self._bulk:
-                lane.move_to_end(job)
-            yield part
+    def _unit_turn(self, unit: Unit) -> Turn:
+        self.metrics.queue_wait.observe(perf_counter() - unit.queued_at)
+        return Turn(unit.points, True, [unit], partial(self._call, unit), partial(self._finish_unit, unit))
 
     def _call(self, unit: Unit) -> object:
         """In a worker thread: call the unit's function, unless its caller has left meanwhile."""
@@ -303,10 +249,10 @@ class Batcher:
         with self.metrics.inference.labels(self.model, self.backend.provider).time():
             return unit.function()
 
-    def _finish(self, running: Running, parts: list[Part], done: asyncio.Future[None]) -> None:
-        self._running.remove(running)
-        self.spent.add(running.points, perf_counter() - running.started_at)
-        broken = done.exception()
+    def _finish(self, parts: list[Part], turn: Turn) -> None:
+        self._running.remove(turn)
+        self.spent.add(turn.points, perf_counter() - turn.started_at)
+        broken = turn.done.exception()
         for part in parts:
             job = part.job
             job.finished += len(part)
@@ -317,15 +263,13 @@ class Batcher:
             elif job.finished == len(job.lonlat) and not job.answer.done():
                 job.timing.stages.append(Stage("inference", job.batched_at, perf_counter()))
                 job.answer.set_result(job.rows)
-        self._dispatch()
 
-    def _finish_unit(self, running: Running, unit: Unit, done: asyncio.Future[object]) -> None:
-        self._running.remove(running)
-        broken = done.exception()
+    def _finish_unit(self, unit: Unit, turn: Turn) -> None:
+        self._running.remove(turn)
+        broken = turn.done.exception()
         if isinstance(broken, ServiceError):
             self._fail(unit, broken)
         elif broken is not None:
             self._fail(unit, BackendFailed(f"the model failed on a unit of {unit.points} points: {broken!r}"))
         elif not unit.answer.done():
-            unit.answer.set_result(done.result())
-        self._dispatch()
+            unit.answer.set_result(turn.done.result())

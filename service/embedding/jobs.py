@@ -1,4 +1,4 @@
-"""What waits in the batcher's lanes, and what it has running."""
+"""What waits in the lanes of a model, and the batches that are made of it."""
 
 from __future__ import annotations
 
@@ -64,17 +64,6 @@ class Part:
     @property
     def lonlat(self) -> LonLat:
         return self.job.lonlat[self.start : self.stop]
-
-
-@dataclass(eq=False)
-class Running:
-    """A batch, or a unit, that a worker has."""
-
-    points: int
-    bulk: bool
-    started_at: float
-    jobs: Sequence[Job | Unit]
-    done: asyncio.Future[Any]
 
 
 def embed_parts(backend: Backend, parts: Sequence[Part], timed: Callable[[], AbstractContextManager[object]]) -> None:

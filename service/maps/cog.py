@@ -19,7 +19,7 @@ from rasterio.io import DatasetWriter
 from rasterio.shutil import copy
 from rasterio.windows import Window
 
-from service.embedding.models import Model
+from service.embedding.model import Model
 from service.maps.geometry import Geometry
 from service.maps.grid import Grid
 from service.maps.layers import Layer, Values

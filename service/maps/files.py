@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from service.bundle import CoordinateError, LonLat
-from service.embedding.models import Model
+from service.embedding.model import Model
 from service.errors import InvalidRequest, ItemError
 from service.maps.cells import covering
 from service.maps.cog import write_cog

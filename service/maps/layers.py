@@ -11,10 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, BundleCorrupt
+from service.bundle import BundleCard
 from service.embedding.backends.base import Rows
 from service.embedding.heads import Head
-from service.errors import UnknownLayer
+from service.errors import BackendFailed, UnknownLayer
 
 Values = NDArray[np.float32]
 
@@ -102,18 +102,17 @@ class Components:
         self._axes, self._offset = np.ascontiguousarray(affine[:-1].T), affine[-1]
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Components:
-        """Those that the bundle holds. Raises UnknownLayer where it holds none, BundleCorrupt where they are none."""
-        card = bundle.card
-        if card.components is None:
+    def of(cls, card: BundleCard, file: bytes | None) -> Components:
+        """Those of the bundle's file. Raises UnknownLayer where there is none, BackendFailed where it holds none."""
+        if card.components is None or file is None:
             raise UnknownLayer(f"model {card.name} has no principal components; export its bundle again to add them")
         shape = (card.embedding_dim + 1, cls.bands)
         try:
-            affine = np.load(BytesIO(bundle.read(card.components.file)), allow_pickle=False)
+            affine = np.load(BytesIO(file), allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise BundleCorrupt(f"{bundle.path / card.components.file} is no .npy file: {error}") from error
+            raise BackendFailed(f"{card.components.file} of model {card.name} is no .npy file: {error}") from error
         if affine.shape != shape or affine.dtype != np.float32 or not np.isfinite(affine).all():
-            raise BundleCorrupt(f"{bundle.path / card.components.file} is not finite float32 {shape}")
+            raise BackendFailed(f"{card.components.file} of model {card.name} is not finite float32 {shape}")
         return cls(affine)
 
     def values(self, rows: Rows) -> Values:

@@ -12,7 +12,7 @@ import numpy as np
 
 from service.bundle import LonLat
 from service.embedding.backends.base import Rows, checked, embed_checked
-from service.embedding.models import Model
+from service.embedding.model import Model
 from service.embedding.units import in_order
 from service.maps.grid import Grid, lonlat_of
 from service.maps.layers import Layer, Values

@@ -10,7 +10,7 @@ import numpy as np
 
 from service.bundle import LonLat
 from service.embedding.cells import Cells, centres_of
-from service.embedding.models import Model
+from service.embedding.model import Model
 from service.embedding.pieces import pieces
 from service.maps.geometry import Geometry
 from service.maps.grid import Degrees, Grid

@@ -43,17 +43,26 @@ def tiny_bundle(make_bundle: BundleMaker, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def make_bundle() -> BundleMaker:
     """`make_bundle(path, **card_fields)` writes a bundle like `tiny_bundle` whose card has these fields."""
+    return write_tiny
 
-    def make(path: Path, **card_fields: Any) -> Bundle:
-        return write_bundle(path, _card(**card_fields), {"encoder.onnx": _encoder()})
 
-    return make
+def let_one_be_a_megabyte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the service estimates the memory of a tiny model, so that a bound of whole megabytes means something."""
+    monkeypatch.setattr("service.embedding.model.BYTES_PER_GRAPH_BYTE", 2**20 // len(tiny_encoder()))
+
+
+def write_tiny(
+    path: Path, *, shift: float = 0.0, padding: int = 0, overwrite: bool = False, **card_fields: Any
+) -> Bundle:
+    """A tiny bundle; one of another `shift` embeds otherwise, and one with `padding` is larger by so many bytes."""
+    files = {"encoder.onnx": tiny_encoder(shift, padding)}
+    return write_bundle(path, _card(**card_fields), files, overwrite=overwrite)
 
 
 @pytest.fixture(scope="session")
 def headed_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The tiny bundle with a regression `height`, in m, and a classification `colour` of six. Don't alter its files."""
-    files = {"encoder.onnx": _encoder(), "height.onnx": height_graph(), "colour.onnx": colour_graph()}
+    files = {"encoder.onnx": tiny_encoder(), "height.onnx": height_graph(), "colour.onnx": colour_graph()}
     heads = (
         HeadCard(id="height", task="regression", file="height.onnx", unit="m", value_range=(0, 300), source=SOURCE),
         HeadCard(id="colour", task="classification", file="colour.onnx", classes=COLOURS, source=SOURCE),
@@ -91,10 +100,10 @@ def _head_graph(
     return model.SerializeToString()
 
 
-def _encoder() -> bytes:
+def tiny_encoder(shift: float = 0.0, padding: int = 0) -> bytes:
     """embedding = sin(radians(lonlat) @ A + b): smooth, and periodic in lon, as the places are."""
     degrees_to_map = np.pi / 180 * np.array([[1, 2, 3, 1, 0, 2, 1, 4], [0.5, 1, -1, 2, 1.5, -2, 3, 0.7]])
-    phase = np.arange(EMBEDDING_DIM) / 4
+    phase = np.arange(EMBEDDING_DIM) / 4 + shift
     graph = helper.make_graph(
         [
             helper.make_node("MatMul", ["lonlat", "map"], ["mapped"]),
@@ -106,6 +115,7 @@ def _encoder() -> bytes:
         [helper.make_tensor_value_info("lonlat", TensorProto.DOUBLE, ["n", 2])],
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", EMBEDDING_DIM])],
         [numpy_helper.from_array(degrees_to_map, "map"), numpy_helper.from_array(phase, "phase")],
+        doc_string="." * padding,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)

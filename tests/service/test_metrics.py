@@ -16,6 +16,9 @@ METRICS = [
     ("cache_misses", "satcle_cache_misses", "counter", {"tier"}),
     ("cache_errors", "satcle_cache_errors", "counter", {"tier"}),
     ("cache_breaker_open", "satcle_cache_breaker_open", "gauge", {"model", "operation"}),
+    ("models_loaded", "satcle_models_loaded", "gauge", set()),
+    ("model_loads", "satcle_model_loads", "counter", {"model", "result"}),
+    ("model_unloads", "satcle_model_unloads", "counter", set()),
     ("build_info", "satcle_build_info", "gauge", {"version", "python"}),
     ("provider_info", "satcle_provider_info", "gauge", {"model", "provider"}),
 ]

@@ -62,6 +62,12 @@ class MemoryCache:
         rows = int(np.count_nonzero(self._cells != NO_CELL))
         return {"rows": rows, "capacity_rows": len(self._slab), "bytes": rows * self._row_bytes}
 
+    async def shrink(self, capacity_bytes: int) -> None:
+        """Begin anew in that much memory, where it is less than now."""
+        capacity = capacity_bytes // self._row_bytes
+        if capacity < len(self._slab):
+            self._allocate(capacity)
+
     async def close(self) -> None:
         """Give the memory back; nothing is kept or found any more."""
         self._allocate(0)

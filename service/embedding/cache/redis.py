@@ -131,6 +131,9 @@ class RedisCache:
             "dropped_rows": self._dropped_rows,
         }
 
+    async def shrink(self, capacity_bytes: int) -> None:
+        """Its rows are in another process."""
+
     async def close(self) -> None:
         """Write what waits, within CLOSE_S, and disconnect."""
         if self._writer is not None:

@@ -52,6 +52,11 @@ class Cache:
             for tier in self._tiers:
                 await tier.keep(cells[piece], rows[piece])
 
+    async def shrink(self, capacity_bytes: int) -> None:
+        """Keep no more than that in this process."""
+        for tier in self._tiers:
+            await tier.shrink(capacity_bytes)
+
     async def close(self) -> None:
         for tier in self._tiers:
             await tier.close()

@@ -5,7 +5,7 @@ import { byId, create } from "./dom.ts";
 import { mapRequest } from "./layers.ts";
 import { announce } from "./messages.ts";
 import type { Pane } from "./pane.ts";
-import { layerOf, toFragment } from "./state.ts";
+import { layerOf, sidesOf, toFragment } from "./state.ts";
 import type { Store } from "./store.ts";
 
 const SAID_MS = 1600;
@@ -20,12 +20,12 @@ export function setUpKeeping(store: Store, panes: () => readonly Pane[], failed:
   }
 
   async function download(mediaType: string, suffix: string): Promise<void> {
-    for (const pane of panes().filter((pane) => pane.shown)) {
-      const model = pane.shown?.model ?? null;
-      const pixels = pane.map.getCanvas().width;
-      const { path, body } = mapRequest(store.state, model, pane.bounds, pixels, mediaType === "image/png");
+    for (const [index, side] of sidesOf(store.state).entries()) {
+      const pane = panes()[index];
+      if (!pane?.shown) continue;
+      const { path, body } = mapRequest(side, pane.bounds, pane.map.getCanvas().width, mediaType === "image/png");
       const answer = await postJson(path, body, mediaType);
-      const name = ["satcle", layerOf(store.state).replace("predictions/", ""), ...(model ? [model] : [])].join("-");
+      const name = ["satcle", layerOf(side).replace("predictions/", ""), ...(side.model ? [side.model] : [])].join("-");
       save(await answer.blob(), `${name}.${suffix}`);
     }
     announce("The file is ready.");

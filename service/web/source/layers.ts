@@ -22,7 +22,8 @@ export interface Shown {
   readonly style: string;
 }
 
-export function shownBy(state: State, model: string | null): Shown | null {
+export function shownBy(state: State): Shown | null {
+  const { model } = state;
   const layer = layerOf(state);
   if (layer === "similarity" && !state.references.length) return null;
   return { layer, model, places: layer === "similarity" ? placesQuery(state) : "", style: styleQuery(state) };
@@ -44,7 +45,6 @@ export function pointPath(shown: Shown, { lon, lat }: Place): string | null {
 /** Where to POST for what is shown within `bounds`, and with which body. */
 export function mapRequest(
   state: State,
-  model: string | null,
   bounds: Bounds,
   pixels: number,
   coloured: boolean,
@@ -53,7 +53,7 @@ export function mapRequest(
   const [family = layer, head] = layer.split("/");
   const bbox = bboxOf(bounds);
   const body: Record<string, unknown> = { bbox, ...sizeOf(bbox, pixels) };
-  if (model) body["model"] = model;
+  if (state.model) body["model"] = state.model;
   if (head) body["head"] = head;
   if (layer === "similarity") {
     body["reference"] = state.references.map(pair);

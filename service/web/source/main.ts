@@ -3,6 +3,7 @@
 import { setMaxParallelImageRequests, setWorkerUrl } from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 import { actionOf } from "./actions.ts";
+import { setUpAgreement } from "./agreement.ts";
 import { getJson } from "./api.ts";
 import { setUpAppearance } from "./appearance.ts";
 import type { Basemap } from "./base_map.ts";
@@ -12,12 +13,12 @@ import { setUpKeeping } from "./keeping.ts";
 import { failed, setUpKey } from "./key.ts";
 import { setUpLayerList, titleOf } from "./layer_list.ts";
 import { shownBy } from "./layers.ts";
-import { setUpModels } from "./models.ts";
+import { type Model, setUpModels } from "./models.ts";
 import { Pane } from "./pane.ts";
 import type { Place } from "./places.ts";
 import { setUpPlaceList } from "./place_list.ts";
 import { setUpSearch } from "./search.ts";
-import { layerOf, type State } from "./state.ts";
+import { layerOf, sidesOf, type State } from "./state.ts";
 import { Store } from "./store.ts";
 
 const NEAR_ZOOM = 3;
@@ -71,14 +72,15 @@ function goTo(place: Place): void {
   first?.map.easeTo({ center: place, zoom: Math.max(first.map.getZoom(), NEAR_ZOOM) });
 }
 
-function show(state: State, names: readonly string[], before: State | null): void {
-  const models = [state.model, ...(state.compared && names.includes(state.compared) ? [state.compared] : [])];
-  while (panes.length > models.length) panes.pop()?.remove();
-  while (panes.length < models.length) addPane();
-  panes.forEach((pane, index) => {
-    const model = models[index] ?? null;
-    pane.name(model ?? names[0] ?? "", models.length > 1);
-    void pane.show(shownBy(state, model), titleOf(layerOf(state)));
+function show(state: State, before: State | null): void {
+  const sides = sidesOf(known(state));
+  while (panes.length > sides.length) panes.pop()?.remove();
+  while (panes.length < sides.length) addPane();
+  sides.forEach((side, index) => {
+    const pane = panes[index];
+    if (!pane) return;
+    pane.name(side.model ?? usual, sides.length > 1);
+    void pane.show(shownBy(side), titleOf(layerOf(side)));
     if (state.opacity !== before?.opacity) pane.fade(state.opacity);
     if (state.references !== before?.references || state.negatives !== before.negatives) {
       pane.mark(state.references, state.negatives);
@@ -89,11 +91,16 @@ function show(state: State, names: readonly string[], before: State | null): voi
   }
 }
 
-async function namesOfModels(): Promise<string[]> {
+/** Without a second map of a model that is not served. */
+function known(state: State): State {
+  return models.some(({ id }) => id === state.compared) ? state : { ...state, compared: null };
+}
+
+async function modelsServed(): Promise<readonly Model[]> {
   try {
-    const { data } = await getJson<{ data: { id: string }[] }>("v1/models");
+    const { data } = await getJson<{ data: Model[] }>("v1/models");
     byId("served", HTMLElement).textContent = data[0]?.id ?? "";
-    return data.map(({ id }) => id);
+    return data;
   } catch (error) {
     failed(error);
     return [];
@@ -109,9 +116,11 @@ byId("skip", HTMLAnchorElement).addEventListener("click", (event) => {
   event.preventDefault(); // the fragment holds the state
   panes[0]?.map.getCanvas().focus();
 });
-const names = await namesOfModels();
-setUpModels(store, names);
-setUpLayerList(store, names[0] ?? null, failed);
+const models = await modelsServed();
+const usual = models[0]?.id ?? "";
+setUpModels(store, models);
+setUpLayerList(store, usual || null, failed);
 setUpKeeping(store, () => panes, failed);
-store.onChange((state, before) => show(state, names, before));
-show(store.state, names, null);
+store.onChange(show);
+show(store.state, null);
+setUpAgreement(store, () => panes[0]?.bounds ?? null, models, failed);

@@ -12,6 +12,8 @@ export interface State {
   /** The names of models; null: the service's default, and no second map. */
   readonly model: string | null;
   readonly compared: string | null;
+  /** The layer of the second map; null: that of the first. */
+  readonly comparedLayer: string | null;
   /** null: the layer's own. */
   readonly colormap: string | null;
   readonly range: readonly [number, number] | null;
@@ -26,6 +28,7 @@ export const INITIAL: State = {
   layer: null,
   model: null,
   compared: null,
+  comparedLayer: null,
   colormap: null,
   range: null,
   opacity: 0.9,
@@ -34,6 +37,14 @@ export const INITIAL: State = {
 /** The layer that is shown: similarity as soon as there is a place to be similar to. */
 export function layerOf(state: State): string {
   return state.layer ?? (state.references.length ? "similarity" : "embeddings");
+}
+
+/** What each map shows, as if it were alone: colours and scale are those of the first one's layer. */
+export function sidesOf(state: State): State[] {
+  if (!state.compared) return [state];
+  const layer = state.comparedLayer ?? layerOf(state);
+  const look = layer === layerOf(state) ? {} : { colormap: null, range: null };
+  return [state, { ...state, model: state.compared, layer, ...look }];
 }
 
 /** `#…`; what is as it was at first is left out. */
@@ -46,6 +57,7 @@ export function toFragment(state: State): string {
     ["layer", state.layer],
     ["model", state.model],
     ["compare", state.compared],
+    ["compare-layer", state.comparedLayer],
     ["colormap", state.colormap],
     ["range", state.range && state.range.join(",")],
     ["opacity", state.opacity === INITIAL.opacity ? null : String(state.opacity)],
@@ -69,6 +81,7 @@ export function fromFragment(fragment: string): State {
     layer: layerFrom(given.get("layer")),
     model: given.get("model") || null,
     compared: given.get("compare") || null,
+    comparedLayer: layerFrom(given.get("compare-layer")),
     colormap: /^\w{1,40}$/.exec(given.get("colormap") ?? "")?.[0] ?? null,
     range: low !== undefined && high !== undefined && low < high ? [low, high] : null,
     opacity: opacity >= 0 && opacity <= 1 ? opacity : INITIAL.opacity,

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+from functools import partial
 
 import pytest
 
 from service.api.middleware import Door
+from service.app import shared_with_pages
 from service.metrics import Metrics
+from service.settings import Settings
 
 LIMIT = 10
 
 
-def ask(path, in_flight, metrics=None, headers=()):
+def ask(path, in_flight, metrics=None, headers=(), around=lambda refusal: refusal):
     """The status and headers, lower case, and the body; 204 where the application itself answered."""
 
     async def app(scope, receive, send):
@@ -27,7 +30,7 @@ def ask(path, in_flight, metrics=None, headers=()):
         async def send(message):
             sent.append(message)
 
-        door = Door(app, lambda: in_flight, LIMIT, metrics or Metrics())
+        door = Door(app, lambda: in_flight, LIMIT, metrics or Metrics(), around)
         await door({"type": "http", "method": "POST", "path": path, "headers": list(headers)}, receive, send)
         start, body = sent
         return start["status"], {k.decode(): v.decode() for k, v in start["headers"]}, body["body"]
@@ -59,3 +62,18 @@ def test_beyond_it_a_request_is_told_to_come_later_and_counted():
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 def test_probes_pass_whatever_the_crowd(path):
     assert ask(path, 100 * LIMIT)[0] == 204
+
+
+def test_a_page_of_another_origin_may_read_that_it_is_turned_away():
+    settings = Settings(cors_origins=("https://maps.example",))
+    surround = partial(shared_with_pages, settings=settings)
+    status, headers, _ = ask(
+        "/v1/embeddings", LIMIT + 1, headers=[(b"origin", b"https://maps.example")], around=surround
+    )
+    assert status == 429
+    assert headers["access-control-allow-origin"] == "https://maps.example"
+    assert "Retry-After" in headers["access-control-expose-headers"]
+    stranger = ask("/v1/embeddings", LIMIT + 1, headers=[(b"origin", b"https://else.example")], around=surround)
+    assert "access-control-allow-origin" not in stranger[1]
+    without = partial(shared_with_pages, settings=Settings())
+    assert ask("/v1/embeddings", LIMIT + 1, headers=[(b"origin", b"https://maps.example")], around=without)[0] == 429

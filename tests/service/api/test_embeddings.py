@@ -246,7 +246,7 @@ def test_a_backend_that_fails_is_a_503_and_is_never_cached(make_client, how: str
 
 def test_a_request_beyond_the_queue_is_429_and_says_when_to_return(make_client) -> None:
     client = make_client(max_queue_points=10, max_points_per_request=10)
-    client.app.state.models.default.embedder.batcher.queued_points = 5  # as if five waited
+    client.app.state.models.default.embedder.batcher._queued.points = 5  # as if five waited
     answer = client.post(URL, json={"input": [[i, 0] for i in range(10)]})
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1

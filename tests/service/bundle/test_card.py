@@ -13,12 +13,15 @@ from service.bundle import (
     HeadCard,
     Metric,
     Network,
+    OtherPart,
     Parity,
     PositionalEncoding,
     RasterCard,
     SnapError,
+    read_bundle,
 )
 from service.bundle.card import bundle_digest
+from service.bundles import SHIPPED
 
 SOURCE = DataSource(name="a", credit="b", license="MIT")
 ANOTHER = {
@@ -208,3 +211,51 @@ def test_heads_of_one_bundle_have_names_of_their_own(card):
     head = HeadCard(**HEAD)
     with pytest.raises(ValidationError, match="two heads share an id: height, height"):
         altered(card, heads=(head, head))
+
+
+def test_an_encoding_or_a_network_of_another_kind_describes_itself(card):
+    encoding = {"kind": "grid", "settings": {"frequencies": 16, "min_radius": 0.5, "basis": "hexagonal"}}
+    other = altered(card, encoding=encoding, network={"kind": "linear"})
+    assert other.encoding == OtherPart(**encoding)
+    assert other.network == OtherPart(kind="linear")
+    assert BundleCard.model_validate_json(other.model_dump_json()) == other
+    assert len({bundle_digest(each, {}) for each in (card, other, altered(card, encoding=encoding))}) == 3
+
+
+def test_settings_keep_whole_numbers_whole(card):
+    settings = {"cells": 20, "sigma_m": 20000.0, "sigmas": (1.0, 16.0)}
+    written = altered(card, encoding={"kind": "utm_soft", "settings": settings}).model_dump_json()
+    assert '"cells":20,' in written
+    assert json.loads(written)["encoding"]["settings"] == {**settings, "sigmas": [1.0, 16.0]}
+
+
+def test_cards_that_name_no_kind_mean_the_first(card):
+    assert altered(card, encoding={"variant": "exact", "legendre_polys": 3}).encoding.kind == "spherical_harmonics"
+    assert altered(card, network={"hidden_dim": 4, "hidden_layers": 1}).network.kind == "siren"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"kind": "grid", "frequencies": 4},
+        {"kind": "../grid"},
+        {"kind": "grid", "settings": {"scale": float("nan")}},
+        {"kind": "grid", "settings": {"nested": {"a": 1}}},
+        {"kind": "spherical_harmonics", "settings": {}},
+    ],
+)
+def test_another_part_that_does_not_fit_is_refused(card, part):
+    with pytest.raises(ValidationError):
+        altered(card, encoding=part)
+
+
+def test_what_nobody_wrote_down_of_a_training_is_null(card):
+    unknown = {"samples": None, "epochs": None, "seed": None, "config_digest": None}
+    training = card.training.model_dump() | unknown
+    assert altered(card, training=training).training.samples is None
+
+
+def test_the_shipped_bundle_is_older_than_other_kinds_and_verifies():
+    shipped = read_bundle(SHIPPED / "earth-l10")
+    assert isinstance(shipped.card.encoding, PositionalEncoding)
+    assert isinstance(shipped.card.network, Network)

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.bundle import LonLat
 from service.embedding import batcher as batcher_module
-from service.embedding.batcher import BULK_TURN, MAX_RETRY_AFTER_S, Batcher, BatchLimits
+from service.embedding.batcher import MAX_RETRY_AFTER_S, Batcher, BatchLimits
+from service.embedding.lanes import BULK_TURN
 from service.embedding.timing import Timing
 from service.embedding.worth import Recent
 from service.errors import BackendFailed, DeadlineExceeded, NotReady, Overloaded

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from service.embedding.batcher import BULK_TURN
+from service.embedding.lanes import BULK_TURN
 from service.embedding.timing import Timing
 from service.errors import BackendFailed, DeadlineExceeded, NotReady, Overloaded, UnknownModel
 from tests.service.embedding.test_batcher import (
@@ -52,7 +52,7 @@ def test_a_unit_answers_with_what_its_function_returns():
         async with batching(GatedBackend()) as batcher:
             thread = await batcher.run(4, threading.current_thread, FOREVER)
             assert thread is not threading.current_thread()
-            assert thread.name.startswith("satcle-tiny")
+            assert thread.name.startswith("satcle-bulk")
             assert measured(batcher.metrics, "satcle_batch_points_sum") == 4
 
     run(main())

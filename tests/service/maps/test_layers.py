@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from service.bundle import BundleCorrupt, ComponentsCard, read_bundle, write_bundle
+from service.bundle import ComponentsCard, read_bundle
 from service.bundles import DEFAULT, bundle_path
-from service.errors import UnknownLayer
+from service.errors import BackendFailed, UnknownLayer
 from service.maps.layers import Components, Similarity, unit_rows
 
 ROWS = arrays(np.float32, (5, 4), elements=st.floats(-(2.0**60), 2.0**60, width=32, allow_subnormal=False))
@@ -68,20 +68,19 @@ def test_components_are_an_affine_map_cut_to_the_scale():
 
 def test_the_default_bundle_has_components():
     bundle = read_bundle(bundle_path(DEFAULT))
-    layer = Components.of(bundle)
+    layer = Components.of(bundle.card, bundle.read("components.npy"))
     values = layer.values(np.zeros((2, bundle.card.embedding_dim), np.float32))
     assert values.shape == (2, layer.bands)
 
 
 def test_a_bundle_without_components_says_so(tiny_bundle):
     with pytest.raises(UnknownLayer, match="model tiny has no principal components"):
-        Components.of(tiny_bundle)
+        Components.of(tiny_bundle.card, None)
 
 
 @pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00"])
-def test_a_file_that_is_no_array_is_corrupt(tmp_path, tiny_bundle, content):
+def test_a_file_that_is_no_array_is_a_model_that_fails(tiny_bundle, content):
     described = ComponentsCard(file="c.npy", explained=(0.5, 0.3, 0.2), quantiles=(0.01, 0.99), places=100)
     card = tiny_bundle.card.model_copy(update={"components": described})
-    files = {card.encoder: tiny_bundle.read(card.encoder), "c.npy": content}
-    with pytest.raises(BundleCorrupt, match=r"c\.npy"):
-        Components.of(write_bundle(tmp_path / "b", card, files))
+    with pytest.raises(BackendFailed, match=r"c\.npy of model tiny"):
+        Components.of(card, content)

@@ -191,7 +191,10 @@ def test_tile_raster_and_point_agree(run, drawing, default):
             fast = type(general)(
                 **{**vars(general), "grid_backend": OnnxGridBackend(default, default.card.raster.file, "cpu")}
             )
-            for layer in (Similarity(backend.embed(reference)), Components.of(default)):
+            for layer in (
+                Similarity(backend.embed(reference)),
+                Components.of(default.card, default.read("components.npy")),
+            ):
                 for grid in (tile_grid("WebMercatorQuad", 4, 13, 6), Grid.of_bbox(GLOBE, 64, 32)):
                     quick, slow = [await raster(model, grid, layer, FOREVER) for model in (fast, general)]
                     np.testing.assert_allclose(quick, slow, atol=5e-6)

@@ -10,7 +10,7 @@ const SIMILARITY: State = {
 };
 
 test("similarity names every place in what it asks for", () => {
-  const shown = shownBy({ ...SIMILARITY, colormap: "magma", range: [-0.5, 1] }, "tiny")!;
+  const shown = shownBy({ ...SIMILARITY, colormap: "magma", range: [-0.5, 1], model: "tiny" })!;
   const places = "reference=116.4,39.9&reference=2,48&negative=-60,-3";
   assert.equal(
     tilesPath(shown),
@@ -21,16 +21,16 @@ test("similarity names every place in what it asks for", () => {
 });
 
 test("without a reference similarity shows nothing, and other layers need none", () => {
-  assert.equal(shownBy({ ...INITIAL, layer: "similarity" }, null), null);
-  const shown = shownBy({ ...SIMILARITY, layer: "predictions/elevation" }, null)!;
+  assert.equal(shownBy({ ...INITIAL, layer: "similarity" }), null);
+  const shown = shownBy({ ...SIMILARITY, layer: "predictions/elevation" })!;
   assert.equal(tilesPath(shown), "v1/predictions/elevation/tiles/WebMercatorQuad/{z}/{x}/{y}.png");
-  assert.equal(pointPath(shownBy(INITIAL, null)!, { lon: 0, lat: 0 }), null);
+  assert.equal(pointPath(shownBy(INITIAL)!, { lon: 0, lat: 0 }), null);
 });
 
 test("a colour map and a scale are for what has one: not for the colours of embeddings, as after the last reference", () => {
   const state: State = { ...INITIAL, colormap: "magma", range: [0, 1] };
-  assert.equal(tilesPath(shownBy(state, null)!), "v1/embeddings/tiles/WebMercatorQuad/{z}/{x}/{y}.png");
-  const { body } = mapRequest(state, null, { west: 0, south: 0, east: 10, north: 10 }, 10, true);
+  assert.equal(tilesPath(shownBy(state)!), "v1/embeddings/tiles/WebMercatorQuad/{z}/{x}/{y}.png");
+  const { body } = mapRequest(state, { west: 0, south: 0, east: 10, north: 10 }, 10, true);
   assert.deepEqual(body, { bbox: [0, 0, 10, 10], width: 10, height: 10 });
 });
 
@@ -45,7 +45,7 @@ for (const [name, bounds, bbox] of [
 }
 
 test("a map has the pixels of the view, square in degrees, over the antimeridian too", () => {
-  const { path, body } = mapRequest(SIMILARITY, null, { west: 170, south: -10, east: 190, north: 0 }, 800, false);
+  const { path, body } = mapRequest(SIMILARITY, { west: 170, south: -10, east: 190, north: 0 }, 800, false);
   assert.equal(path, "v1/similarity/map");
   assert.deepEqual(body, {
     bbox: [170, -10, -170, 0],
@@ -59,9 +59,9 @@ test("a map has the pixels of the view, square in degrees, over the antimeridian
 test("a head's map names the head, and its colours only in a picture", () => {
   const state: State = { ...INITIAL, layer: "predictions/elevation", colormap: "terrain", range: [0, 4000] };
   const world = { west: -180, south: -90, east: 180, north: 90 };
-  const { path, body } = mapRequest(state, "tiny", world, 100, true);
+  const { path, body } = mapRequest({ ...state, model: "tiny" }, world, 100, true);
   assert.equal(path, "v1/predictions/map");
   const expected = { bbox: [-180, -90, 180, 90], width: 100, height: 50, model: "tiny", head: "elevation" };
   assert.deepEqual(body, { ...expected, colormap_name: "terrain", rescale: "0,4000" });
-  assert.deepEqual(mapRequest(state, "tiny", world, 100, false).body, expected);
+  assert.deepEqual(mapRequest({ ...state, model: "tiny" }, world, 100, false).body, expected);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fromFragment, INITIAL, layerOf, type State, toFragment } from "../state.ts";
+import { fromFragment, INITIAL, layerOf, sidesOf, type State, toFragment } from "../state.ts";
 
 const FULL: State = {
   centre: { lon: -179.5, lat: 66.25 },
@@ -10,6 +10,7 @@ const FULL: State = {
   layer: "predictions/land-cover",
   model: "earth-l40",
   compared: "satclip.l10_v1",
+  comparedLayer: "predictions/elevation",
   colormap: "rdbu_r",
   range: [-0.25, 1],
   opacity: 0.5,
@@ -37,4 +38,14 @@ test("similarity is shown as soon as there is a reference, unless another layer 
   const referenced = { ...INITIAL, references: [{ lon: 0, lat: 0 }] };
   assert.equal(layerOf(referenced), "similarity");
   assert.equal(layerOf({ ...referenced, layer: "predictions/elevation" }), "predictions/elevation");
+});
+
+test("the second map has its own model and layer, and the look of the first where the layer is the same", () => {
+  assert.deepEqual(sidesOf(INITIAL), [INITIAL]);
+  const [first, second] = sidesOf(FULL);
+  assert.deepEqual(first, FULL);
+  assert.deepEqual(second, { ...FULL, model: FULL.compared, layer: FULL.comparedLayer, colormap: null, range: null });
+  const alike = { ...FULL, comparedLayer: null };
+  assert.deepEqual(sidesOf(alike)[1], { ...alike, model: FULL.compared });
+  assert.equal(sidesOf({ ...INITIAL, compared: "b", references: [{ lon: 0, lat: 0 }] })[1]?.layer, "similarity");
 });
