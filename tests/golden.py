@@ -11,7 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from trainer.models.location_tower import LocationTower
+from trainer.models.encodings.spherical_harmonics import Variant
+from trainer.models.location_tower import LocationTower, harmonics_tower
 
 REPOSITORY = Path(__file__).parents[1]
 PUBLISHED_M0_SCALE = math.pi
@@ -31,7 +32,7 @@ def golden_arrays(name: str) -> dict[str, NDArray[np.float64]]:
         return dict(arrays)
 
 
-def published_tower(legendre_polys: int) -> LocationTower:
+def published_tower(legendre_polys: int, variant: Variant = "exact") -> LocationTower:
     """The float64 tower of a reference checkpoint in the published layout."""
     path = golden(f"satclip_L{legendre_polys}.ckpt")
     weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
@@ -43,6 +44,6 @@ def published_tower(legendre_polys: int) -> LocationTower:
             for theirs, mine in renamed.items():
                 ours = ours.replace(theirs, mine)
             state[ours] = value
-    tower = LocationTower(legendre_polys=legendre_polys, m0_scale=PUBLISHED_M0_SCALE).double()
+    tower = harmonics_tower(legendre_polys=legendre_polys, m0_scale=PUBLISHED_M0_SCALE, variant=variant).double()
     tower.network.load_state_dict(state)
     return tower.eval()

@@ -1,26 +1,30 @@
-"""The location encoder as an ONNX graph, built node by node.
+"""The location encoder as an ONNX graph.
 
-The harmonics fall into three blocks. m = 0 needs no longitude. For even m, √2 N_lm P_l^m is a sum of cos kθ
-alone, for odd m of sin kθ alone: each block is one product of half the waves with its part of the Legendre
-matrix, times cos mφ and sin mφ, which one product with a one-hot matrix repeats for every degree. Two blocks
-halve both products; finer ones cost more in nodes than they save.
+Any encoding and network can be traced into nodes (see traced_graph). Spherical harmonics before a SIREN, which is what
+is mostly served, are built by hand, for speed. They fall into three blocks. m = 0 needs no longitude. For even m,
+√2 N_lm P_l^m is a sum of cos kθ alone, for odd m of sin kθ alone: each block is one product of half the waves with its
+part of the Legendre matrix, times cos mφ and sin mφ, which one product with a one-hot matrix repeats for every degree.
+Two blocks halve both products; finer ones cost more in nodes than they save.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+import torch
+from onnx import TensorProto
 from torch import Tensor
 
+from trainer.models.encodings.encoding import Floats, Integers
+from trainer.models.encodings.spherical_harmonics import Harmonics, SphericalHarmonics
 from trainer.models.location_tower import LocationTower
-from trainer.models.siren import Siren
-from trainer.models.spherical_harmonics import Floats, Harmonics, Integers, harmonics
+from trainer.models.networks.siren import Siren
+from trainer.onnx_graph import OUTPUT as OUTPUT
+from trainer.onnx_graph import Graph as Graph
+from trainer.onnx_graph import tensor as tensor
+from trainer.traced_graph import add_traced
 
-OPSET = 17
-IR_VERSION = 8
-INPUT, OUTPUT = "lonlat", "embedding"
+INPUT = "lonlat"
 PARITIES = ((0, "even"), (1, "odd"))
 
 VECTOR = 16
@@ -31,60 +35,26 @@ same to the bit alone and in any batch."""
 def encoder_graph(tower: LocationTower) -> onnx.ModelProto:
     """`tower` as a checked model: float64 `lonlat` (n, 2) in, float32 `embedding` (n, embedding_dim) out."""
     graph = Graph()
-    encoded, features = add_encoding(graph, harmonics(tower.legendre_polys, tower.m0_scale))
-    (weight, bias), *rest = _folded(tower.network)
-    add_network(graph, encoded, [(weight[features], bias), *rest])
+    if not isinstance(tower.encoding, SphericalHarmonics):
+        add_traced(graph, tower, INPUT, OUTPUT, torch.zeros(2, 2, dtype=torch.float64))
+    else:
+        encoded, features = add_encoding(graph, tower.encoding.harmonics)
+        if isinstance(tower.network, Siren):
+            (weight, bias), *rest = _folded(tower.network)
+            add_network(graph, encoded, [(weight[features], bias), *rest])
+        else:
+            order = graph.constant("published_order", np.argsort(features))
+            published = graph.node("Gather", "features", encoded, order, axis=1)
+            add_traced(graph, tower.network, published, OUTPUT, torch.zeros(2, len(features)))
     return graph.model([tensor(INPUT, TensorProto.DOUBLE, ["n", 2])], tower.embedding_dim)
 
 
 def network_graph(tower: LocationTower) -> onnx.ModelProto:
-    """`tower` without its encoding: float32 `features` (n, L²) in, as SphericalHarmonics makes them."""
+    """A tower with a SIREN, without its encoding: float32 `features` (n, feature_dim) in."""
+    assert isinstance(tower.network, Siren)
     graph = Graph()
     add_network(graph, "features", _folded(tower.network))
     return graph.model([tensor("features", TensorProto.FLOAT, ["n", tower.encoding.feature_dim])], tower.embedding_dim)
-
-
-class Graph:
-    """Nodes and constants in the order in which they are added."""
-
-    def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-
-    def constant(self, name: str, values: NDArray[np.generic]) -> str:
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def weight(self, name: str, values: Floats) -> str:
-        """A float32 constant, rounded once, from float64."""
-        return self.constant(name, values.astype(np.float32))
-
-    def node(self, op: str, output: str, *inputs: str, **attributes: int) -> str:
-        """One node with one output, which names both."""
-        self.nodes(op, [output], *inputs, **attributes)
-        return output
-
-    def nodes(self, op: str, outputs: list[str], *inputs: str, **attributes: int) -> None:
-        node = helper.make_node(op, list(inputs), outputs, outputs[0])
-        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
-        self._nodes.append(node)
-
-    def model(self, given: list[onnx.ValueInfoProto], embedding_dim: int) -> onnx.ModelProto:
-        """The model from the inputs `given` to OUTPUT (n, embedding_dim), checked."""
-        return self.model_of("location_encoder", given, [tensor(OUTPUT, TensorProto.FLOAT, ["n", embedding_dim])])
-
-    def model_of(self, name: str, given: list[onnx.ValueInfoProto], made: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
-        """The model `name` from the inputs `given` to the outputs `made`, checked."""
-        graph = helper.make_graph(self._nodes, name, given, made, self._constants)
-        opset = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, opset_imports=opset, producer_name="satcle", ir_version=IR_VERSION)
-        onnx.checker.check_model(model, full_check=True)
-        return model
-
-
-def tensor(name: str, dtype: int, shape: list[str | int]) -> onnx.ValueInfoProto:
-    """An input or output; the sizes that are text are free."""
-    return helper.make_tensor_value_info(name, dtype, shape)
 
 
 def add_encoding(graph: Graph, constants: Harmonics) -> tuple[str, Integers]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,14 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from service.bundle import Parity, SnapError
-from trainer.encoder_graph import INPUT, OUTPUT, encoder_graph
+from trainer.encoder_graph import INPUT, OUTPUT
 from trainer.errors import TrainerError
+from trainer.fused_graph import served_graph
+from trainer.models.fused_tower import FusedTower
 from trainer.models.location_tower import LocationTower
-from trainer.raster_graph import LATS, LONS, raster_graph
+from trainer.raster_graph import LATS, LONS, has_raster_graph, raster_graph
 from trainer.snap import PLACES, coarsest_resolution, measure_snap_errors, uniform_on_sphere
 
 MAX_PARITY_ERROR = 2e-5
-"""Largest absolute difference allowed between an embedding of the graph and of the float64 tower."""
+"""Largest difference allowed between an embedding of the graph and of the float64 tower, in units of max(1, the largest
+value of any embedding)."""
 
 PARITY_PLACES = 4096
 CHUNK = 2048
@@ -41,51 +45,56 @@ class ExportedEncoder:
     snap_resolution: int | None
 
 
-def export_encoder(tower: LocationTower, snap_places: int = PLACES) -> ExportedEncoder:
+def export_encoder(tower: LocationTower | FusedTower, snap_places: int = PLACES) -> ExportedEncoder:
     """Build the graph of `tower`, check its parity, measure snapping at `snap_places`. `tower` is left as it was.
 
     Raises ExportError where any value is not finite or further than MAX_PARITY_ERROR from the tower's.
     """
     exact = copy.deepcopy(tower).cpu().double().eval()
-    graph = encoder_graph(exact).SerializeToString()
+    graph = served_graph(exact).SerializeToString()
     parity = check_parity(graph, exact)
     snap_errors = measure_snap_errors(lambda lonlat: embed_exactly(exact, lonlat), snap_places)
     return ExportedEncoder(graph, parity, snap_errors, coarsest_resolution(snap_errors))
 
 
-def check_parity(graph: bytes, exact: LocationTower) -> Parity:
+def check_parity(graph: bytes, exact: LocationTower | FusedTower) -> Parity:
     """The largest absolute difference between `graph` in onnxruntime and the float64 tower over `parity_places`.
 
     Raises ExportError above MAX_PARITY_ERROR or where either is not finite.
     """
     lonlat = parity_places()
+    expected = embed_exactly(exact, lonlat)
     with np.errstate(invalid="ignore"):
-        difference = np.abs(embed_with_graph(graph, lonlat) - embed_exactly(exact, lonlat)).max(axis=1)
+        difference = np.abs(embed_with_graph(graph, lonlat) - expected).max(axis=1)
     worst = int(np.argmax(np.where(np.isfinite(difference), difference, np.inf)))
-    if not difference[worst] <= MAX_PARITY_ERROR:
+    limit = MAX_PARITY_ERROR * _unit(expected)
+    if not difference[worst] <= limit < np.inf:
         lon, lat = lonlat[worst]
         raise ExportError(
             f"the exported graph differs from the tower by {difference[worst]:.3g} at lon {lon:.6f}, lat {lat:.6f}; "
-            f"the limit is {MAX_PARITY_ERROR:g}"
+            f"the limit is {limit:g}"
         )
     return Parity(max_abs_error=float(difference[worst]), points=len(lonlat))
 
 
-def export_raster(encoder: bytes) -> tuple[bytes, Parity]:
-    """The graph of `encoder`, one of `encoder_graph`, over grids, and its largest difference from it on `parity_grid`.
+def export_raster(encoder: bytes) -> tuple[bytes, Parity] | None:
+    """The graph of `encoder` over grids, and its largest difference from it on `parity_grid`.
 
-    Raises ExportError above twice MAX_PARITY_ERROR: each may be so far from the tower.
+    None where it has none: maps then embed place by place. Raises ExportError above twice MAX_PARITY_ERROR: each may
+    be so far from the tower.
     """
-    graph = raster_graph(onnx.load_from_string(encoder)).SerializeToString()
+    model = onnx.load_from_string(encoder)
+    if not has_raster_graph(model):
+        return None
+    graph = raster_graph(model).SerializeToString()
     lons, lats = parity_grid()
     expected = embed_with_graph(encoder, canonical_places(lons, lats))
     (embeddings,) = open_graph(graph).run([OUTPUT], {LONS: lons, LATS: lats})
     with np.errstate(invalid="ignore"):
         difference = float(np.abs(embeddings - expected).max())
-    if not difference <= 2 * MAX_PARITY_ERROR:
-        raise ExportError(
-            f"the graph over grids differs from the encoder by {difference:.3g}; the limit is {2 * MAX_PARITY_ERROR:g}"
-        )
+    limit = 2 * MAX_PARITY_ERROR * _unit(expected)
+    if not difference <= limit < np.inf:
+        raise ExportError(f"the graph over grids differs from the encoder by {difference:.3g}; the limit is {limit:g}")
     return graph, Parity(max_abs_error=difference, points=len(expected))
 
 
@@ -112,7 +121,7 @@ def parity_places() -> Floats:
     return np.concatenate([uniform_on_sphere(PARITY_PLACES, seed=0), *edges])
 
 
-def embed_exactly(exact: LocationTower, lonlat: Floats) -> Floats:
+def embed_exactly(exact: LocationTower | FusedTower, lonlat: Floats) -> Floats:
     """Float64 embeddings of the float64 tower, (n, embedding_dim)."""
     with torch.inference_mode():
         chunks = [exact(chunk).numpy() for chunk in torch.split(torch.from_numpy(lonlat), CHUNK)]
@@ -131,6 +140,11 @@ def open_graph(graph: bytes) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _unit(embeddings: NDArray[np.floating[Any]]) -> float:
+    """What parity is measured in."""
+    return max(1.0, float(np.abs(embeddings).max()))
 
 
 def _grid(lons: Floats, lats: Floats) -> Floats:

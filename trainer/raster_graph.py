@@ -16,7 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from trainer.encoder_graph import OUTPUT, PARITIES, Graph, tensor
+from trainer.encoder_graph import PARITIES
+from trainer.onnx_graph import OUTPUT, Graph, tensor
 
 LONS, LATS = "lons", "lats"
 ZONAL = "zonal"
@@ -51,6 +52,11 @@ class _Encoder:
 
     def exact(self, name: str) -> Floats:
         return self.constants[name].astype(np.float64)
+
+
+def has_raster_graph(encoder: onnx.ModelProto) -> bool:
+    """Whether `encoder` has spherical harmonics before a SIREN, built by hand: its first layer alone is separable."""
+    return {"wave_sizes", "weight_0"} <= {constant.name for constant in encoder.graph.initializer}
 
 
 def raster_graph(encoder: onnx.ModelProto) -> onnx.ModelProto:

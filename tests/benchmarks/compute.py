@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from trainer.encoder_graph import encoder_graph, network_graph
-from trainer.models.location_tower import LocationTower
+from trainer.models.location_tower import harmonics_tower
 from trainer.snap import uniform_on_sphere
 
 Run = Callable[[], object]
@@ -65,7 +65,7 @@ class Encoder:
     def __init__(self, legendre_polys: int) -> None:
         torch.manual_seed(0)
         self.legendre_polys = legendre_polys
-        self.tower = LocationTower(legendre_polys=legendre_polys).eval()
+        self.tower = harmonics_tower(legendre_polys=legendre_polys).eval()
         self.session = open_session(encoder_graph(self.tower))
         self.network = open_session(network_graph(self.tower))
         layers = [*self.tower.network.hidden, self.tower.network.last]

@@ -14,7 +14,7 @@ from service.bundles import DEFAULT, bundle_path
 from service.embedding.backends.onnx import OnnxBackend
 from trainer.encoder_graph import encoder_graph
 from trainer.export import export_raster
-from trainer.models.location_tower import LocationTower
+from trainer.models.location_tower import harmonics_tower
 
 CHUNK = 512
 """MAX_BATCH_POINTS, as it is by default."""
@@ -27,7 +27,7 @@ def default_bundle() -> Bundle:
 def bundle_of_40(folder: Path) -> Bundle:
     """Untrained weights: what they compute costs the same. The rest of the card is the default bundle's."""
     torch.manual_seed(0)
-    encoder = encoder_graph(LocationTower(legendre_polys=40).eval()).SerializeToString()
+    encoder = encoder_graph(harmonics_tower(legendre_polys=40).eval()).SerializeToString()
     raster, parity = export_raster(encoder)
     update = {
         "name": "untrained-l40",

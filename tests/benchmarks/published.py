@@ -18,7 +18,7 @@ import torch
 from numpy.polynomial import legendre, polynomial
 from torch import Tensor, nn
 
-from trainer.models.siren import Siren
+from trainer.models.networks.siren import Siren
 
 Feature = Callable[[Tensor, Tensor], Tensor]
 """From θ and φ, (n,) each, to Y_lm, (n,); Y_00 is a number."""

@@ -22,6 +22,8 @@ def test_a_checkpoint_gives_back_config_and_tower(best):
     assert not tower.training
     for name, value in tower.state_dict().items():
         assert torch.equal(value, checkpoint.model_state[f"location_tower.{name}"])
+    for name, value in checkpoint.model().state_dict().items():
+        assert torch.equal(value, checkpoint.model_state[name])
 
 
 def test_metrics_are_added_and_nothing_else_changes(best, tmp_path):

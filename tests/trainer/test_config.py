@@ -60,6 +60,16 @@ def change(keys: str, value: object) -> dict:
         ("data.sources.0.member", "a.tif", "package and member go together"),
         ("data.sources.0.bounds", [10, 0, -10, 5], "bounds are west, south, east, north"),
         ("card.probe_bands", ["green", "red"], "card.probe_bands names no band of data.sources: red"),
+        ("image_tower", {"kind": "resnet18", "layers": 3}, r"unknown key image_tower\.layers;"),
+        ("image_tower", {"kind": "resnet19"}, r"image_tower\.kind: "),
+        ("image_tower.filters", 0, r": image_tower\.filters: "),
+        ("data", {"kind": "s2-100k", "min_byte": 3}, r"unknown key data\.min_byte;"),
+        ("data", {"kind": "s2-100k", "min_bytes": -1}, r": data\.min_bytes: "),
+        ("card.limits", None, r": card\.limits: "),
+        ("training.warmup_epochs", 3, "warmup_epochs must be less than epochs"),
+        ("refinement", {"fusion": "published", "serve_fusion": True}, "published has neither serve_fusion"),
+        ("refinement", {"neighbours": 0, "serve_fusion": True}, "serve_fusion needs neighbours"),
+        ("method", "satclip", "method satclip has no refinement"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path, keys, value, message):
@@ -100,3 +110,55 @@ def test_a_config_survives_its_own_dump():
 def test_a_config_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         Config.model_validate(small_config()).training.seed = 3
+
+
+def test_a_missing_key_is_named_as_it_would_stand_in_the_file(tmp_path):
+    config = small_config()
+    del config["data"]["points"]["count"]
+    with pytest.raises(ConfigError, match=r": data\.points\.count: Field required"):
+        read_config(write_config(tmp_path / "mistaken.yaml", config))
+
+
+def test_the_published_fusion_brings_its_sigma():
+    assert Config.model_validate(change("refinement", {"fusion": "published"})).refinement.sigma_deg == 0.18
+    asked = {"fusion": "published", "sigma_deg": 0.5}
+    assert Config.model_validate(change("refinement", asked)).refinement.sigma_deg == 0.5
+
+
+def extending(folder: Path, changes: dict, base: dict | None = None) -> Config:
+    write_config(folder / "base.yaml", small_config() if base is None else base)
+    return read_config(write_config(folder / "changed.yaml", {"extends": "base.yaml", **changes}))
+
+
+def test_an_extending_config_is_the_other_with_its_changes(tmp_path):
+    changed = extending(tmp_path, {"name": "changed", "training": {"epochs": 7}, "views": {"count": 4}})
+    whole = small_config(epochs=7) | {"name": "changed", "views": {"count": 4}}
+    assert changed == Config.model_validate(whole)
+
+
+def test_a_section_of_another_kind_takes_the_other_s_place(tmp_path):
+    changed = extending(tmp_path, {"image_tower": {"kind": "resnet18"}, "card": {"probe_bands": []}})
+    assert changed.image_tower.model_dump() == {"kind": "resnet18", "weights": "SENTINEL2_ALL_MOCO"}
+    assert changed.card.probe_bands == ()
+
+
+def test_null_takes_a_section_away(tmp_path):
+    changed = extending(tmp_path, {"method": "satclip", "refinement": None, "training": {"batch_size": None}})
+    assert (changed.refinement.neighbours, changed.training.batch_size) == (0, 8192)
+    assert changed.training.epochs == small_config()["training"]["epochs"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"extends": "none.yaml"}, r"none\.yaml cannot be read"),
+        ({"extends": ["base.yaml"]}, "extends: name one file"),
+        ({"extends": "changed.yaml"}, r"changed\.yaml is no whole config"),
+        ({"training": {"epoch": 7}}, r"changed\.yaml: unknown key training\.epoch"),
+        ({"data": {"points": {"count": 0}}}, r"changed\.yaml: data\.points\.count: "),
+    ],
+)
+def test_a_mistake_in_extending_is_one_line(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        extending(tmp_path, changes)
+    assert "\n" not in str(error.value)

@@ -9,7 +9,7 @@ import torch
 from tests.golden import golden_arrays, published_tower
 from trainer.encoder_graph import encoder_graph, network_graph
 from trainer.export import embed_exactly, embed_with_graph, parity_places
-from trainer.models.location_tower import LocationTower
+from trainer.models.location_tower import LocationTower, harmonics_tower
 from trainer.snap import uniform_on_sphere
 
 SHAPES = [
@@ -24,7 +24,7 @@ SHAPES = [
 
 def tower_of(**shape: object) -> LocationTower:
     torch.manual_seed(0)
-    return LocationTower(**shape).double().eval()  # type: ignore[arg-type]
+    return harmonics_tower(**shape).double().eval()  # type: ignore[arg-type]
 
 
 def graph_of(tower: LocationTower) -> bytes:

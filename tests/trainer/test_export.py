@@ -6,13 +6,26 @@ import pytest
 import torch
 
 from trainer.encoder_graph import encoder_graph
-from trainer.export import MAX_PARITY_ERROR, ExportError, check_parity, embed_with_graph, export_encoder, parity_places
-from trainer.models.location_tower import LocationTower
+from trainer.export import (
+    MAX_PARITY_ERROR,
+    ExportError,
+    check_parity,
+    embed_exactly,
+    embed_with_graph,
+    export_encoder,
+    parity_places,
+)
+from trainer.models.location_tower import LocationTower, harmonics_tower
 
 
 def small_tower() -> LocationTower:
     torch.manual_seed(0)
-    return LocationTower(legendre_polys=4, hidden_dim=32, embedding_dim=8)
+    return harmonics_tower(legendre_polys=4, hidden_dim=32, embedding_dim=8)
+
+
+def limit_for(exact: LocationTower) -> float:
+    """The limit is in units of the largest value of any embedding, where that is above 1."""
+    return MAX_PARITY_ERROR * max(1.0, float(np.abs(embed_exactly(exact, parity_places())).max()))
 
 
 def test_exports_what_it_measured():
@@ -37,14 +50,16 @@ def test_another_towers_graph_is_refused_with_the_place_and_the_limit():
     with pytest.raises(ExportError) as refusal:
         check_parity(encoder_graph(other).SerializeToString(), exact)
     message = str(refusal.value)
-    said = re.search(r"by (\S+) at lon (\S+), lat (\S+); the limit is 2e-05", message)
+    said = re.search(r"by (\S+) at lon (\S+), lat (\S+); the limit is (\S+)", message)
     assert said is not None, message
     assert float(said[1]) == pytest.approx(1e-3, rel=1e-2)
+    assert float(said[4]) == pytest.approx(limit_for(exact), rel=1e-5)
 
 
 def test_just_over_the_limit_is_refused_and_just_under_is_not():
     exact = small_tower().double()
-    for off, refused in ((0.8 * MAX_PARITY_ERROR, False), (1.2 * MAX_PARITY_ERROR, True)):
+    limit = limit_for(exact)
+    for off, refused in ((0.8 * limit, False), (1.2 * limit, True)):
         other = copy.deepcopy(exact)
         with torch.no_grad():
             other.network.last.bias[0] += off

@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from service.bundle import BundleExists, read_bundle
-from tests.synthetic_world import FEW_PLACES, small_config
+from tests.synthetic_world import FEW_PLACES, small_config, write_world
 from trainer.checkpoint import read_checkpoint
 from trainer.config import Config
-from trainer.package import package
+from trainer.export import embed_with_graph
+from trainer.models.fused_tower import FusedTower
+from trainer.package import method_of, package
+from trainer.training import pretrain
 
 
 def test_the_bundle_reads_back_and_its_card_says_what_was_asked(small_bundle):
@@ -42,3 +45,35 @@ def test_a_bundle_is_not_overwritten_unasked(small_run, tmp_path):
     assert read_bundle(out).card.name == "first"
     package(best, out, name="second", overwrite=True, snap_places=FEW_PLACES)
     assert read_bundle(out).card.name == "second"
+
+
+def test_a_served_fusion_is_in_the_encoder_and_the_card_says_so(tmp_path):
+    given = small_config(epochs=1)
+    config = Config.model_validate({**given, "refinement": {**given["refinement"], "serve_fusion": True}})
+    best = pretrain(config, write_world(tmp_path / "imagery"), tmp_path / "runs")
+    bundle = package(best, tmp_path / "bundle", snap_places=FEW_PLACES)
+    assert bundle.card.training.fusion_served is True
+    assert bundle.card.raster is None
+    lonlat = np.array([[0.0, 0.0], [180.0, 45.0], [12.5, -90.0]])
+    fused = read_checkpoint(best).location_tower()
+    assert isinstance(fused, FusedTower)
+    with torch.no_grad():
+        trained, unfused = fused(torch.from_numpy(lonlat)), fused.location_tower(torch.from_numpy(lonlat))
+    served = embed_with_graph(bundle.read(bundle.card.encoder), lonlat)
+    np.testing.assert_allclose(served, trained, atol=1e-4)
+    assert np.abs(served - unfused.numpy()).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("sections", "method"),
+    [
+        ({}, "satcle (geospatial)"),
+        ({"causal": {}, "vision": {}}, "satcle (geospatial, causal)"),
+        ({"causal": {}, "vision": {}, "refinement": {"neighbours": 0}}, "satcle (causal)"),
+        ({"refinement": {"fusion": "published"}}, "satcle (geospatial as published)"),
+        ({"refinement": {"neighbours": 0}}, "satcle"),
+        ({"method": "satclip", "refinement": {}}, "satclip"),
+    ],
+)
+def test_the_card_says_which_refinements_were_on(sections, method):
+    assert method_of(Config.model_validate({**small_config(), **sections})) == method

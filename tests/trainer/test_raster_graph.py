@@ -6,7 +6,7 @@ import torch
 
 from trainer.encoder_graph import OUTPUT, encoder_graph
 from trainer.export import canonical_places, embed_exactly, embed_with_graph, export_raster, open_graph, parity_grid
-from trainer.models.location_tower import LocationTower
+from trainer.models.location_tower import harmonics_tower
 from trainer.raster_graph import LATS, LONS, raster_graph
 
 LIMIT = 2e-5
@@ -14,7 +14,7 @@ LIMIT = 2e-5
 
 def tower(**options):
     torch.manual_seed(0)
-    return LocationTower(**options).eval()
+    return harmonics_tower(**options).eval()
 
 
 def over_grid(graph, lons, lats):

@@ -24,7 +24,9 @@ def test_config_and_environment_are_written_down(run):
     config = Config.model_validate(small_config())
     run.describe(config)
     assert Config.model_validate(yaml.safe_load((run.path / "config.yaml").read_text())).digest == config.digest
-    assert json.loads((run.path / "environment.json").read_text()) == environment()
+    assert json.loads((run.path / "environment.json").read_text()) == environment() | {"processes": 1}
+    run.describe(config, processes=4)
+    assert json.loads((run.path / "environment.json").read_text())["processes"] == 4
 
 
 def test_metrics_and_best_checkpoint_mark_a_finished_run(run):

@@ -1,45 +1,55 @@
-"""The location tower: spherical harmonics of a place, then a SIREN."""
+"""The location tower: a positional encoding of a place, then a network."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from trainer.models.siren import Siren
-from trainer.models.spherical_harmonics import SphericalHarmonics
+from trainer.config.location import LocationTowerConfig, RandomFourierConfig, SirenConfig, SphericalHarmonicsConfig
+from trainer.models.encodings import Encoding, build_encoding
+from trainer.models.encodings.spherical_harmonics import Variant
+from trainer.models.networks import build_network
 
 
 class LocationTower(nn.Module):
-    """Places to embeddings: `encoding` (SphericalHarmonics), then `network` (Siren).
+    """Places to embeddings: any `encoding`, then any `network` that takes its features."""
 
-    `hidden_layers` counts sine layers; a linear layer to `embedding_dim` follows them. The defaults are
-    the published L = 10 tower, but for m0_scale, which is π there and 1 in orthonormal harmonics.
-    """
-
-    def __init__(
-        self,
-        *,
-        legendre_polys: int = 10,
-        hidden_dim: int = 512,
-        hidden_layers: int = 2,
-        embedding_dim: int = 256,
-        w0_initial: float = 30.0,
-        w0: float = 1.0,
-        m0_scale: float = 1.0,
-    ) -> None:
+    def __init__(self, encoding: Encoding, network: nn.Module) -> None:
         super().__init__()
-        self.legendre_polys = legendre_polys
-        self.hidden_dim = hidden_dim
-        self.hidden_layers = hidden_layers
-        self.embedding_dim = embedding_dim
-        self.w0_initial = w0_initial
-        self.w0 = w0
-        self.m0_scale = m0_scale
-        self.encoding = SphericalHarmonics(legendre_polys, m0_scale)
-        self.network = Siren(
-            self.encoding.feature_dim, hidden_dim, hidden_layers, embedding_dim, w0_initial=w0_initial, w0=w0
-        )
+        self.encoding = encoding
+        self.network = network
+
+    @property
+    def embedding_dim(self) -> int:
+        """The width of the network's last layer."""
+        *_, last = (layer for layer in self.network.modules() if isinstance(layer, nn.Linear))
+        return last.out_features
 
     def forward(self, lonlat: Tensor) -> Tensor:
         """(n, 2) float64 lon and lat in degrees to (n, embedding_dim) in the parameters' dtype, not normalised."""
         embedding: Tensor = self.network(self.encoding(lonlat))
         return embedding
+
+
+def build_location_tower(asked: LocationTowerConfig) -> LocationTower:
+    """The untrained tower that a config asks for; its weights are drawn from the default generator."""
+    encoding = build_encoding(asked.encoding)
+    groups = len(asked.encoding.sigmas) if isinstance(asked.encoding, RandomFourierConfig) else 1
+    network = build_network(asked.network, encoding.feature_dim, asked.embedding_dim, groups=groups)
+    return LocationTower(encoding, network)
+
+
+def harmonics_tower(
+    *,
+    legendre_polys: int = 10,
+    hidden_dim: int = 512,
+    hidden_layers: int = 2,
+    embedding_dim: int = 256,
+    w0_initial: float = 30.0,
+    w0: float = 1.0,
+    m0_scale: float = 1.0,
+    variant: Variant = "exact",
+) -> LocationTower:
+    """SatCLIP's tower: spherical harmonics, then a SIREN. The published L = 10 one has an m0_scale of π."""
+    encoding = SphericalHarmonicsConfig(legendre_polys=legendre_polys, m0_scale=m0_scale, variant=variant)
+    network = SirenConfig(hidden_dim=hidden_dim, hidden_layers=hidden_layers, w0_initial=w0_initial, w0=w0)
+    return build_location_tower(LocationTowerConfig(encoding=encoding, network=network, embedding_dim=embedding_dim))

@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from tests.golden import golden_arrays, published_tower
-from trainer.models.location_tower import LocationTower
+from trainer.models.location_tower import harmonics_tower
 
 
 def test_shapes_and_dtype():
-    tower = LocationTower(legendre_polys=5, hidden_dim=32, hidden_layers=3, embedding_dim=7)
+    tower = harmonics_tower(legendre_polys=5, hidden_dim=32, hidden_layers=3, embedding_dim=7)
     lonlat = torch.tensor([[116.4, 39.9], [2.35, 48.86]], dtype=torch.float64)
     assert tower(lonlat).shape == (2, 7)
     assert tower(lonlat).dtype == torch.float32
@@ -25,13 +25,13 @@ def test_agrees_with_published_embeddings(legendre_polys, dtype, atol):
 
 
 def test_a_checkpoint_holds_weights_only():
-    names = LocationTower(hidden_layers=1).state_dict().keys()
+    names = harmonics_tower(hidden_layers=1).state_dict().keys()
     assert set(names) == {
         f"network.{name}" for name in ("hidden.0.weight", "hidden.0.bias", "last.weight", "last.bias")
     }
 
 
 def test_every_weight_learns():
-    tower = LocationTower(legendre_polys=3, hidden_dim=16, embedding_dim=4)
+    tower = harmonics_tower(legendre_polys=3, hidden_dim=16, embedding_dim=4)
     tower(torch.rand(8, 2, dtype=torch.float64)).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in tower.parameters())

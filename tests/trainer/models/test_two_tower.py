@@ -5,8 +5,10 @@ import torch
 
 from tests.synthetic_world import small_config
 from trainer.config import Config
+from trainer.models.fused_tower import FusedTower
 from trainer.models.two_tower import untrained, untrained_location_tower
 from trainer.refinement.geospatial import adjacency, perturb
+from trainer.refinement.published import PublishedFusion, PublishedNeighbourhoods
 from trainer.seeding import generator
 
 
@@ -39,6 +41,25 @@ def test_without_neighbours_location_is_the_tower_itself():
     towers = model(neighbours=0)
     assert towers.fusion is None
     torch.testing.assert_close(towers.location(LONLAT[:, None]), towers.location_tower(LONLAT))
+
+
+def test_what_is_served_is_the_tower_or_with_its_fusion():
+    towers = model()
+    assert towers.served is towers.location_tower
+    fused = model(serve_fusion=True)
+    assert isinstance(fused.served, FusedTower)
+    assert fused.served.location_tower is fused.location_tower
+    assert fused.served.fusion is fused.fusion
+    assert set(fused.served.state_dict()) < set(fused.state_dict())
+
+
+def test_the_published_fusion_takes_the_published_neighbourhoods():
+    towers = model(fusion="published")
+    assert towers.neighbourhoods == PublishedNeighbourhoods(neighbours=3, sigma_deg=0.18)
+    assert isinstance(towers.fusion, PublishedFusion)
+    around = towers.neighbourhoods.draw(LONLAT, generator(0, "test"))
+    h = torch.stack([towers.location_tower(places) for places in around])
+    torch.testing.assert_close(towers.location(around), towers.fusion(h, towers.neighbourhoods.adjacency(around)))
 
 
 def test_weights_depend_on_the_seed_alone():

@@ -9,24 +9,27 @@ With θ = radians(lat + 90), from the south pole, and φ = radians(lon + 180), t
 without the Condon-Shortley sign, at index l² + l + m: the published SatCLIP conventions, whose `analytic`
 features have m0_scale = π; 1 makes them orthonormal. Every √2 N_lm P_l^m(cos θ) is a finite sum over k ≤ l of
 cos kθ (even m) or sin kθ (odd m), so that all of them are one product with a constant matrix.
+
+That matrix alone tells the variants apart: `exact`; `printed`, with the published code's rounded polynomials in the
+place of P_l^m (see printed_harmonics); and `closed-form`, the published code's other basis, exact with (-1)^m.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.intp]
+from trainer.models.encodings.encoding import Encoding, Floats, Integers, sines
+from trainer.models.encodings.printed_harmonics import printed_legendre
 
 MAX_LEGENDRE_POLYS = 100
+Variant = Literal["exact", "printed", "closed-form"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,7 @@ class Harmonics:
 
 
 @lru_cache(maxsize=8)
-def harmonics(legendre_polys: int, m0_scale: float) -> Harmonics:
+def harmonics(legendre_polys: int, m0_scale: float, variant: Variant = "exact") -> Harmonics:
     """The constants for L = `legendre_polys` from 1 to 100; raises ValueError outside."""
     if not 1 <= legendre_polys <= MAX_LEGENDRE_POLYS:
         raise ValueError(f"legendre_polys is {legendre_polys}; it must be from 1 to {MAX_LEGENDRE_POLYS}")
@@ -73,17 +76,16 @@ def harmonics(legendre_polys: int, m0_scale: float) -> Harmonics:
     turns = np.concatenate([multiple / 4 + is_cosine / 4, multiple / 2 + is_cosine / 4])
     order, degree = _columns(legendre_polys)
     column, longitude = _features(legendre_polys)
-    legendre = _legendre_matrix(legendre_polys) * np.where(order == 0, m0_scale, 1.0)
+    if variant == "printed":
+        legendre = printed_legendre(legendre_polys, m0_scale)
+    else:
+        signs = (-1.0) ** order if variant == "closed-form" else np.ones(len(order))
+        legendre = _legendre_matrix(legendre_polys) * np.where(order == 0, m0_scale, signs)
     return Harmonics(turns_per_degree, turns - np.round(turns), legendre, order, degree, column, longitude)
 
 
-class SphericalHarmonics(nn.Module):
-    """Places to their L² real spherical harmonics, differentiable, with the same accuracy everywhere.
-
-    Angles are made and reduced in float64, whatever the module's dtype, and only then rounded: degrees in
-    float32 would cost an order of magnitude of accuracy. `double()` makes everything float64. The constants
-    are rebuilt, never stored: a checkpoint holds weights only.
-    """
+class SphericalHarmonics(Encoding):
+    """Places to their L² real spherical harmonics, differentiable, with the same accuracy everywhere."""
 
     turns_per_degree: Tensor
     turns: Tensor
@@ -91,38 +93,27 @@ class SphericalHarmonics(nn.Module):
     column: Tensor
     longitude: Tensor
 
-    def __init__(self, legendre_polys: int = 10, m0_scale: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, legendre_polys: int = 10, m0_scale: float = 1.0, variant: Variant = "exact") -> None:
+        super().__init__(legendre_polys**2)
         self.legendre_polys = legendre_polys
         self.m0_scale = m0_scale
-        self.feature_dim = legendre_polys**2
-        constants = harmonics(legendre_polys, m0_scale)
-        for name in ("turns_per_degree", "turns", "column", "longitude"):
-            self.register_buffer(name, torch.from_numpy(getattr(constants, name)), persistent=False)
-        legendre = torch.from_numpy(constants.legendre).to(torch.get_default_dtype())
-        self.register_buffer("legendre", legendre, persistent=False)
+        self.variant = variant
+        for name in ("turns_per_degree", "turns", "legendre", "column", "longitude"):
+            self.constant(name, getattr(self.harmonics, name))
 
-    def forward(self, lonlat: Tensor) -> Tensor:
-        """(n, 2) lon and lat in degrees, best in float64, to (n, L²) in the module's dtype."""
-        with torch.autocast(lonlat.device.type, enabled=False):  # lowered angles would be noise
-            angles = torch.addmm(self.turns, lonlat.double(), self.turns_per_degree)
-            radians = 2 * torch.pi * (angles - angles.round())
-            latitude, longitude = torch.sin(radians.to(self.legendre.dtype)).chunk(2, dim=1)
-            legendre = latitude @ self.legendre
-            return legendre.index_select(1, self.column) * longitude.index_select(1, self.longitude)
+    @property
+    def harmonics(self) -> Harmonics:
+        """The constants, which a graph is built from."""
+        return harmonics(self.legendre_polys, self.m0_scale, self.variant)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move and cast as any module, except that angles stay float64 and no constant is rounded twice."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        constants = harmonics(self.legendre_polys, self.m0_scale)
-        device, dtype = self.legendre.device, self.legendre.dtype
-        self.turns_per_degree = torch.from_numpy(constants.turns_per_degree).to(device)
-        self.turns = torch.from_numpy(constants.turns).to(device)
-        self.legendre = torch.from_numpy(constants.legendre).to(device, dtype)
-        return self
+    def encode(self, lonlat: Tensor) -> Tensor:
+        waves = sines(torch.addmm(self.turns, lonlat, self.turns_per_degree), self.dtype)
+        latitude, longitude = torch.chunk(waves, 2, dim=1)
+        legendre = torch.matmul(latitude, self.legendre.to(self.dtype))
+        return legendre.index_select(1, self.column) * longitude.index_select(1, self.longitude)
 
     def extra_repr(self) -> str:
-        return f"legendre_polys={self.legendre_polys}, m0_scale={self.m0_scale}"
+        return f"legendre_polys={self.legendre_polys}, m0_scale={self.m0_scale}, variant={self.variant!r}"
 
 
 def _angle_families(legendre_polys: int) -> tuple[Floats, NDArray[np.bool_]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import sph_harm_y
 
 from tests.golden import PUBLISHED_M0_SCALE, golden_arrays
-from trainer.models.spherical_harmonics import SphericalHarmonics, harmonics
+from trainer.models.encodings.spherical_harmonics import SphericalHarmonics, harmonics
 
 LEGENDRE_POLYS = (1, 2, 3, 10, 40, 100)
 EDGES = [[0, 90], [123.4, 90], [0, -90], [-77, -90], [180, 12.5], [-180, 12.5], [0, 0], [179.9999999, -89.9999999]]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from trainer.models.siren import Siren
+from trainer.models.networks.siren import Siren
 
 
 def test_is_what_the_paper_writes():
