@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from service.bundle import Parity, SnapError
-from trainer.encoder_graph import INPUT, OUTPUT
 from trainer.errors import TrainerError
-from trainer.fused_graph import served_graph
+from trainer.graphs.encoder import INPUT, OUTPUT
+from trainer.graphs.fused import served_graph
+from trainer.graphs.raster import LATS, LONS, has_raster_graph, raster_graph
 from trainer.models.fused_tower import FusedTower
 from trainer.models.location_tower import LocationTower
-from trainer.raster_graph import LATS, LONS, has_raster_graph, raster_graph
 from trainer.snap import PLACES, coarsest_resolution, measure_snap_errors, uniform_on_sphere
 
 MAX_PARITY_ERROR = 2e-5

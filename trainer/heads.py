@@ -18,8 +18,8 @@ from trainer.data.targets import Classes, Targets, read_classes, read_numbers, s
 from trainer.errors import HeadError
 from trainer.evaluation.head_metrics import head_metrics
 from trainer.export import embed_with_graph
+from trainer.graphs.head import export_head, predict_with_graph
 from trainer.head_fitting import Fitted, Recipe, fit
-from trainer.head_graph import export_head, predict_with_graph
 
 SCALE_QUANTILES = (0.02, 0.98)
 """Of the training targets: the scale on which maps show a regression."""

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from trainer.encoder_graph import encoder_graph, network_graph
+from trainer.graphs.encoder import encoder_graph, network_graph
 from trainer.models.location_tower import harmonics_tower
 from trainer.snap import uniform_on_sphere
 

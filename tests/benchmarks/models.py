@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from service.bundle import Bundle, LonLat, PositionalEncoding, RasterCard, read_bundle, write_bundle
 from service.bundles import DEFAULT, bundle_path
 from service.embedding.backends.onnx import OnnxBackend
-from trainer.encoder_graph import encoder_graph
 from trainer.export import export_raster
+from trainer.graphs.encoder import encoder_graph
 from trainer.models.location_tower import harmonics_tower
 
 CHUNK = 512

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.encoder_graph import encoder_graph
 from trainer.export import (
     MAX_PARITY_ERROR,
     ExportError,
@@ -15,6 +14,7 @@ from trainer.export import (
     export_encoder,
     parity_places,
 )
+from trainer.graphs.encoder import encoder_graph
 from trainer.models.location_tower import LocationTower, harmonics_tower
 
 

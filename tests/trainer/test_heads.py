@@ -15,8 +15,8 @@ from trainer.data.targets import read_numbers, split
 from trainer.errors import HeadError, TableError
 from trainer.evaluation.heads import measure_heads
 from trainer.export import embed_with_graph
+from trainer.graphs.head import predict_with_graph
 from trainer.head_fitting import Recipe, fit
-from trainer.head_graph import predict_with_graph
 from trainer.heads import HeadRequest, fit_head, read_request
 from trainer.snap import uniform_on_sphere
 

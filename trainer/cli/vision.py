@@ -20,8 +20,8 @@ def pretrain_vision(
     """Distil a vision backbone on the config's own tiles (DINO); it goes to RUNS/NAME/vision.ckpt."""
     with one_line_errors():
         from trainer.config import read_config
-        from trainer.vision_checkpoint import read_vision
-        from trainer.vision_training import pretrain_vision as train
+        from trainer.vision.checkpoint import read_vision
+        from trainer.vision.training import pretrain_vision as train
 
         path = train(read_config(config), imagery, runs, resume=resume)
         measured = read_vision(path).description.metrics

@@ -22,7 +22,7 @@ from trainer.errors import ConfigError, ImageryError
 from trainer.models.image_side import open_attention
 from trainer.refinement.causal import causal_patches, padded, smooth
 from trainer.seeding import generator
-from trainer.vision_run import VisionRun
+from trainer.vision.run import VisionRun
 
 RED_GREEN_BLUE = (("B04", "B03", "B02"), ("red", "green", "blue"))
 """By name; imagery that has neither is shown in its first three bands."""

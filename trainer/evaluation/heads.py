@@ -14,7 +14,7 @@ from trainer.data.targets import Targets, classes_of, read_numbers, split
 from trainer.errors import HeadError
 from trainer.evaluation.head_metrics import head_metrics
 from trainer.export import embed_with_graph
-from trainer.head_graph import predict_with_graph
+from trainer.graphs.head import predict_with_graph
 
 TOLERANCE = 1e-3
 """How far a figure may be from its card's, relative to max(1, |card's|): other processors round otherwise."""

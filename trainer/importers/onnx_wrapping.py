@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from trainer.encoder_graph import INPUT, OUTPUT, tensor
+from trainer.graphs.encoder import INPUT, OUTPUT, tensor
 from trainer.importers.onnx_file import OnnxEncoder
 
 Order = Literal["lonlat", "latlon"]

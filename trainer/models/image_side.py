@@ -21,7 +21,7 @@ from trainer.models.image_tower import ImageTower
 from trainer.models.pretrained import SENTINEL_2, load_weights, state_digest, weights_state
 from trainer.refinement.causal import CausalSmoothing, PatchAttention
 from trainer.seeding import generator
-from trainer.vision_checkpoint import read_vision_of
+from trainer.vision.checkpoint import read_vision_of
 
 FIT_TILES = 2048
 FIT_SIDE = 64

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from tests.synthetic_s2 import write_s2_100k
 from tests.synthetic_world import write_config
 from trainer.cli.vision import attention, pretrain_vision
-from trainer.vision_checkpoint import read_vision
+from trainer.vision.checkpoint import read_vision
 
 CARD = {"version": "1", "description": "", "license": "MIT", "limits": ""}
 VISION = {

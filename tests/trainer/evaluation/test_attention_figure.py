@@ -7,7 +7,7 @@ from tests.synthetic_world import small_config, write_world
 from trainer.config import Config
 from trainer.errors import CheckpointError, ConfigError, ImageryError
 from trainer.evaluation.attention_figure import attention_figure, colours, read_rows
-from trainer.vision_training import pretrain_vision
+from trainer.vision.training import pretrain_vision
 
 TINY = {
     **{"patch": 2, "dim": 12, "depth": 1, "heads": 3, "head_dim": 16, "bottleneck_dim": 8, "output_dim": 32},

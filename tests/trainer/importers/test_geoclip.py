@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from tests.trainer.importers.layouts import places, save
-from trainer.encoder_graph import encoder_graph
 from trainer.errors import WeightsError
 from trainer.export import embed_exactly, embed_with_graph
+from trainer.graphs.encoder import encoder_graph
 from trainer.importers import Choices, read_location_encoder
 
 HIDDEN, DIM, FREQUENCIES = 20, 6, 8

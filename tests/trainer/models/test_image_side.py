@@ -14,7 +14,7 @@ from trainer.models.image_side import open_image_side, sample_tiles
 from trainer.models.image_tower import ImageTower
 from trainer.refinement.causal import causal_patches, smooth
 from trainer.seeding import generator
-from trainer.vision_training import pretrain_vision
+from trainer.vision.training import pretrain_vision
 
 VISION = {
     **{"patch": 4, "dim": 12, "depth": 2, "heads": 3, "head_dim": 16, "bottleneck_dim": 8, "output_dim": 32},

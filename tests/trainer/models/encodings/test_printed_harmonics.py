@@ -7,8 +7,8 @@ import sympy
 import torch
 
 from tests.golden import PUBLISHED_M0_SCALE, golden_arrays, published_tower
-from trainer.encoder_graph import encoder_graph
 from trainer.export import embed_with_graph
+from trainer.graphs.encoder import encoder_graph
 from trainer.models.encodings.printed_harmonics import printed_legendre, printed_polynomial
 from trainer.models.encodings.spherical_harmonics import SphericalHarmonics, harmonics
 

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from trainer.encoder_graph import Graph, tensor
 from trainer.errors import HeadError
 from trainer.export import open_graph
+from trainer.graphs.encoder import Graph, tensor
 from trainer.models.head import Classification, Head, Regression
 
 INPUT, OUTPUT = "embedding", "prediction"

@@ -3,9 +3,9 @@ import onnx
 import pytest
 import torch
 
-from trainer.encoder_graph import encoder_graph
 from trainer.export import embed_exactly, embed_with_graph, open_graph, parity_places
-from trainer.fused_graph import fused_graph
+from trainer.graphs.encoder import encoder_graph
+from trainer.graphs.fused import fused_graph
 from trainer.models.fused_tower import FusedTower
 from trainer.models.location_tower import harmonics_tower
 from trainer.refinement.geospatial import GraphPropagationFusion, TangentNeighbourhoods

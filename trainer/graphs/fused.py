@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose
 from torch import Tensor
 
-from trainer.encoder_graph import INPUT, OUTPUT, VECTOR, Graph, encoder_graph, tensor
+from trainer.graphs.encoder import INPUT, OUTPUT, VECTOR, Graph, encoder_graph, tensor
 from trainer.models.fused_tower import FusedTower
 from trainer.models.location_tower import LocationTower
 

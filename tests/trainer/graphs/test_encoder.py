@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.golden import golden_arrays, published_tower
-from trainer.encoder_graph import encoder_graph, network_graph
 from trainer.export import embed_exactly, embed_with_graph, parity_places
+from trainer.graphs.encoder import encoder_graph, network_graph
 from trainer.models.location_tower import LocationTower, harmonics_tower
 from trainer.snap import uniform_on_sphere
 

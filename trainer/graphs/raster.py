@@ -16,8 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from trainer.encoder_graph import PARITIES
-from trainer.onnx_graph import OUTPUT, Graph, tensor
+from trainer.graphs.building import OUTPUT, Graph, tensor
+from trainer.graphs.encoder import PARITIES
 
 LONS, LATS = "lons", "lats"
 ZONAL = "zonal"

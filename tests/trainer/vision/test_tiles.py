@@ -7,7 +7,7 @@ import torch
 from trainer.config import VisionConfig
 from trainer.data.tile_batch import Fault, FaultKind, TileBatch
 from trainer.errors import ImageryError
-from trainer.vision_tiles import batches, open_training_tiles, tile_shape
+from trainer.vision.tiles import batches, open_training_tiles, tile_shape
 
 
 class MadeUpTiles:
@@ -37,7 +37,7 @@ def numbers(tiles: torch.Tensor) -> list[int]:
 @pytest.mark.parametrize("kept", [True, False])
 def test_rows_are_read_in_the_order_asked_for(kept, tmp_path, monkeypatch):
     if not kept:
-        monkeypatch.setattr("trainer.vision_tiles.MAX_KEPT_BYTES", 0)
+        monkeypatch.setattr("trainer.vision.tiles.MAX_KEPT_BYTES", 0)
     tiles = open_training_tiles(MadeUpTiles(40), tmp_path)
     assert torch.equal(tiles.rows, torch.arange(0, 40, 2))
     assert numbers(tiles.read(torch.tensor([8, 2, 38]))) == [8, 2, 38]
@@ -73,7 +73,7 @@ def test_an_interruption_leaves_nothing_that_is_taken_for_whole(tmp_path):
 
 
 def test_no_room_on_the_disk_is_no_need_to_stop(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.vision_tiles.shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+    monkeypatch.setattr("trainer.vision.tiles.shutil.disk_usage", lambda _: SimpleNamespace(free=100))
     tiles = open_training_tiles(MadeUpTiles(40), tmp_path)
     assert numbers(tiles.read(torch.tensor([4, 2]))) == [4, 2]
     assert list((tmp_path / "kept").iterdir()) == []
@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path):
 
 
 def test_a_batch_of_next_to_nothing_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.vision_tiles.MAX_KEPT_BYTES", 0)
+    monkeypatch.setattr("trainer.vision.tiles.MAX_KEPT_BYTES", 0)
     tiles = open_training_tiles(MadeUpTiles(40, broken=(2, 4, 6)), tmp_path)
     with pytest.raises(ImageryError, match="only 1 of 4 tiles of a batch can be read"):
         tiles.read(torch.tensor([2, 4, 6, 8]))

@@ -8,9 +8,9 @@ from tests.synthetic_world import small_config, write_world
 from trainer.config import Config, VisionConfig
 from trainer.data.tiles import open_tiles
 from trainer.errors import CheckpointError, ConfigError, RunError
-from trainer.vision_checkpoint import read_vision
-from trainer.vision_run import VisionRun
-from trainer.vision_training import VisionTraining, pretrain_vision, step_count
+from trainer.vision.checkpoint import read_vision
+from trainer.vision.run import VisionRun
+from trainer.vision.training import VisionTraining, pretrain_vision, step_count
 
 TINY = {
     **{"patch": 4, "dim": 12, "depth": 2, "heads": 3, "head_dim": 16, "bottleneck_dim": 8, "output_dim": 32},
@@ -124,7 +124,7 @@ def test_a_run_is_not_overwritten_and_a_finished_one_is_not_run_again(imagery, f
 
 
 def test_tiles_read_as_they_are_asked_for_train_alike(imagery, finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.vision_tiles.MAX_KEPT_BYTES", 0)
+    monkeypatch.setattr("trainer.vision.tiles.MAX_KEPT_BYTES", 0)
     (elsewhere := tmp_path / "imagery").mkdir()
     for file in imagery.glob("*.tif"):
         (elsewhere / file.name).symlink_to(file)

@@ -1,6 +1,6 @@
 """The location encoder as an ONNX graph.
 
-Any encoding and network can be traced into nodes (see traced_graph). Spherical harmonics before a SIREN, which is what
+Any encoding and network can be traced into nodes (see `graphs.traced`). Spherical harmonics before a SIREN, which is what
 is mostly served, are built by hand, for speed. They fall into three blocks. m = 0 needs no longitude. For even m,
 √2 N_lm P_l^m is a sum of cos kθ alone, for odd m of sin kθ alone: each block is one product of half the waves with its
 part of the Legendre matrix, times cos mφ and sin mφ, which one product with a one-hot matrix repeats for every degree.
@@ -15,14 +15,14 @@ import torch
 from onnx import TensorProto
 from torch import Tensor
 
+from trainer.graphs.building import OUTPUT as OUTPUT
+from trainer.graphs.building import Graph as Graph
+from trainer.graphs.building import tensor as tensor
+from trainer.graphs.traced import add_traced
 from trainer.models.encodings.encoding import Floats, Integers
 from trainer.models.encodings.spherical_harmonics import Harmonics, SphericalHarmonics
 from trainer.models.location_tower import LocationTower
 from trainer.models.networks.siren import Siren
-from trainer.onnx_graph import OUTPUT as OUTPUT
-from trainer.onnx_graph import Graph as Graph
-from trainer.onnx_graph import tensor as tensor
-from trainer.traced_graph import add_traced
 
 INPUT = "lonlat"
 PARITIES = ((0, "even"), (1, "odd"))

@@ -29,9 +29,9 @@ from trainer.models.image_side import sample_tiles
 from trainer.refinement.dino import Distillation, Outcome, Schedule, decay_groups, untrained
 from trainer.refinement.multi_crop import multi_crop
 from trainer.seeding import generator
-from trainer.vision_checkpoint import VisionDescription, write_vision
-from trainer.vision_run import VisionRun
-from trainer.vision_tiles import TrainingTiles, batches, open_training_tiles, tile_shape
+from trainer.vision.checkpoint import VisionDescription, write_vision
+from trainer.vision.run import VisionRun
+from trainer.vision.tiles import TrainingTiles, batches, open_training_tiles, tile_shape
 
 MEASURED_TILES = 512
 

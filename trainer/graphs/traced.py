@@ -13,7 +13,7 @@ from onnx import TensorProto
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from trainer.onnx_graph import Graph
+from trainer.graphs.building import Graph
 
 SAME_IN_ONNX: dict[object, str] = {
     operator.add: "Add",
@@ -81,7 +81,7 @@ class _Translation:
             inputs = [self._tensor(value, step) for value in step.args]
             return self.graph.node(SAME_IN_ONNX[step.target], step.name, *inputs)
         if step.target not in SPECIAL:
-            raise NotImplementedError(f"{step.target} has no ONNX node here; add it to trainer.traced_graph")
+            raise NotImplementedError(f"{step.target} has no ONNX node here; add it to trainer.graphs.traced")
         return SPECIAL[step.target](self, step)
 
     def _module(self, step: fx.Node, module: nn.Module) -> str:
@@ -93,7 +93,7 @@ class _Translation:
             return self.graph.node("Gemm", step.name, hidden, *parts)
         if isinstance(module, nn.Dropout):
             return hidden
-        raise NotImplementedError(f"{type(module).__name__} has no ONNX node here; add it to trainer.traced_graph")
+        raise NotImplementedError(f"{type(module).__name__} has no ONNX node here; add it to trainer.graphs.traced")
 
     def cast(self, step: fx.Node) -> str:
         return self.graph.node("Cast", step.name, self._tensor(step.args[0], step), to=CASTS[_dtype(step)])

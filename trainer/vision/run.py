@@ -11,7 +11,7 @@ import yaml
 from trainer.config import Config
 from trainer.errors import RunError
 from trainer.run_folder import environment
-from trainer.vision_checkpoint import VisionCheckpoint, read_vision
+from trainer.vision.checkpoint import VisionCheckpoint, read_vision
 
 
 @dataclass(frozen=True)

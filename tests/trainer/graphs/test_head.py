@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trainer.errors import HeadError
-from trainer.head_graph import MAX_PARITY_ERROR, export_head, head_graph, parity, predict_with_graph
+from trainer.graphs.head import MAX_PARITY_ERROR, export_head, head_graph, parity, predict_with_graph
 from trainer.models.head import Classification, Regression
 
 ROWS = np.random.default_rng(0).normal(2, 3, (500, 16)).astype(np.float32)
@@ -81,6 +81,6 @@ def test_the_graph_is_small_and_self_contained():
 
 
 def test_a_graph_that_is_not_the_head_is_refused(monkeypatch):
-    monkeypatch.setattr("trainer.head_graph.MAX_PARITY_ERROR", 0.0)
+    monkeypatch.setattr("trainer.graphs.head.MAX_PARITY_ERROR", 0.0)
     with pytest.raises(HeadError, match="differs from the head by"):
         export_head(ELEVATION, ROWS)

@@ -5,13 +5,13 @@ from torch import nn
 
 from service.bundle import Network, OtherPart, PositionalEncoding
 from trainer.config.location import LocationTowerConfig
-from trainer.encoder_graph import encoder_graph
 from trainer.export import MAX_PARITY_ERROR, check_parity, export_encoder, export_raster, open_graph
+from trainer.graphs.building import Graph
+from trainer.graphs.encoder import encoder_graph
+from trainer.graphs.traced import add_traced
 from trainer.models.location_tower import LocationTower, build_location_tower
-from trainer.onnx_graph import Graph
 from trainer.snap import uniform_on_sphere
 from trainer.tower_card import encoding_card, network_card
-from trainer.traced_graph import add_traced
 
 ENCODINGS = [
     {"kind": "direct"},

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.encoder_graph import OUTPUT, encoder_graph
 from trainer.export import canonical_places, embed_exactly, embed_with_graph, export_raster, open_graph, parity_grid
+from trainer.graphs.encoder import OUTPUT, encoder_graph
+from trainer.graphs.raster import LATS, LONS, raster_graph
 from trainer.models.location_tower import harmonics_tower
-from trainer.raster_graph import LATS, LONS, raster_graph
 
 LIMIT = 2e-5
 
