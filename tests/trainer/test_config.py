@@ -142,6 +142,15 @@ def test_a_section_of_another_kind_takes_the_other_s_place(tmp_path):
     assert changed.card.probe_bands == ()
 
 
+def test_a_chain_of_configs_is_merged_from_its_end(tmp_path):
+    write_config(tmp_path / "first.yaml", small_config())
+    write_config(tmp_path / "second.yaml", {"extends": "first.yaml", "training": {"epochs": 7, "patience": 2}})
+    write_config(tmp_path / "third.yaml", {"extends": "second.yaml", "training": {"epochs": 8}})
+    training = read_config(tmp_path / "third.yaml").training
+    assert (training.epochs, training.patience) == (8, 2)
+    assert training.batch_size == small_config()["training"]["batch_size"]
+
+
 def test_null_takes_a_section_away(tmp_path):
     changed = extending(tmp_path, {"method": "satclip", "refinement": None, "training": {"batch_size": None}})
     assert (changed.refinement.neighbours, changed.training.batch_size) == (0, 8192)
@@ -153,7 +162,7 @@ def test_null_takes_a_section_away(tmp_path):
     [
         ({"extends": "none.yaml"}, r"none\.yaml cannot be read"),
         ({"extends": ["base.yaml"]}, "extends: name one file"),
-        ({"extends": "changed.yaml"}, r"changed\.yaml is no whole config"),
+        ({"extends": "changed.yaml"}, "a config cannot extend itself"),
         ({"training": {"epoch": 7}}, r"changed\.yaml: unknown key training\.epoch"),
         ({"data": {"points": {"count": 0}}}, r"changed\.yaml: data\.points\.count: "),
     ],

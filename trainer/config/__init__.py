@@ -121,13 +121,19 @@ def _read_yaml(path: Path) -> object:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 
-def _extended(path: Path, changes: dict[str, Any]) -> object:
+def _extended(path: Path, changes: dict[str, Any], above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """`changes`, which stand in `path`, on what they extend; `above` are the files that extend `path`."""
     if not isinstance(changes["extends"], str):
         raise ConfigError(f"{path}: extends: name one file, as {path.name} is named")
     origin = path.parent / changes["extends"]
+    above = (*above, path.resolve())
+    if origin.resolve() in above:
+        raise ConfigError(f"{path}: extends: {origin} extends this file; a config cannot extend itself")
     base = _read_yaml(origin)
-    if not isinstance(base, dict) or "extends" in base:
-        raise ConfigError(f"{path}: extends: {origin} is no whole config; name one that extends no other")
+    if not isinstance(base, dict):
+        raise ConfigError(f"{path}: extends: {origin} is no config")
+    if "extends" in base:
+        base = _extended(origin, base, above)
     return _merged(base, {key: value for key, value in changes.items() if key != "extends"})
 
 
