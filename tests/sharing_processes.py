@@ -1,6 +1,6 @@
 """What a process among several finds of a loss, saved for the test that compares it with one process alone.
 
-python -m torch.distributed.run --nproc-per-node=N -m tests.sharing_processes FOLDER ROWS
+python -m torch.distributed.run --nproc-per-node=N -m tests.sharing_processes FOLDER OBJECTIVE ROWS
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from trainer.losses.contrastive import contrastive_loss
+from trainer.losses.csp import csp_loss
 from trainer.processes import Processes
 
 STEPS = 5
@@ -32,7 +33,7 @@ class Towers(torch.nn.Module):
         return places @ self.location, tiles @ self.image, self.scale
 
 
-def descend(processes: Processes, rows: int) -> dict[str, Tensor]:
+def descend(processes: Processes, rows: int, objective: str) -> dict[str, Tensor]:
     """Losses, the first gradients, and the weights after STEPS of gradient descent, on batches of `rows`."""
     towers = Towers()
     model = DistributedDataParallel(towers) if processes.count > 1 else towers
@@ -42,7 +43,12 @@ def descend(processes: Processes, rows: int) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(step)
         places, tiles = torch.randn(rows, 12, generator=rng), torch.randn(rows, 20, generator=rng)
         share = processes.share(rows)
-        loss = contrastive_loss(*model(places[share.own], tiles[share.own]), share)
+        location, image, scale = model(places[share.own], tiles[share.own])
+        if objective == "clip":
+            loss = contrastive_loss(location, image, scale, share)
+        else:  # what stands for other embeddings has gradients too
+            elsewhere, again = location.flip(1)[:, None], location * torch.rand(rows, 8, generator=rng)[share.own]
+            loss = csp_loss(location, image, scale, elsewhere, again, share)
         optimizer.zero_grad()
         loss.backward()
         if step == 0:
@@ -55,7 +61,7 @@ def descend(processes: Processes, rows: int) -> dict[str, Tensor]:
 if __name__ == "__main__":
     here = Processes.of_environment()
     here.meet("cpu")
-    folder = Path(sys.argv[1])
-    for rows in map(int, sys.argv[2:]):
-        torch.save(descend(here, rows), folder / f"{here.rank}-{rows}.pt")
+    folder, objective = Path(sys.argv[1]), sys.argv[2]
+    for rows in map(int, sys.argv[3:]):
+        torch.save(descend(here, rows, objective), folder / f"{here.rank}-{rows}.pt")
     distributed.destroy_process_group()

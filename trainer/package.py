@@ -105,9 +105,10 @@ def describe(checkpoint: Checkpoint, exported: ExportedEncoder, name: str) -> Bu
 
 
 def method_of(config: Config) -> str:
-    """The method and the refinements that were on, as in "satcle (geospatial, causal)"."""
+    """The method and the refinements that were on, as in "satcle (geospatial, causal)"; csp where that was the loss."""
+    method = "csp" if config.training.objective == "csp" else config.method
     refinements = {"geospatial": config.refinement.neighbours, "causal": config.causal}
     on = [name for name, asked in refinements.items() if asked]
     if config.refinement.neighbours and config.refinement.fusion == "published":
         on[0] = "geospatial as published"
-    return f"{config.method} ({', '.join(on)})" if on else config.method
+    return f"{method} ({', '.join(on)})" if on else method

@@ -19,6 +19,9 @@ from trainer.training.history import read_history
 
 REPOSITORY = Path(__file__).parents[2]
 PROCESSES = 2
+DROPPING = {
+    "location_tower": {"network": {"kind": "fcnet", "hidden_dim": 16, "residual_layers": 1}, "embedding_dim": 16}
+}
 
 
 def python(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -37,11 +40,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")
     write_world(folder / "imagery")
     write_config(folder / "small.yaml", small_config(batch_size=63, epochs=4))
+    write_config(folder / "csp.yaml", small_config(batch_size=63, epochs=2, objective="csp") | DROPPING)
     return folder
 
 
-def pretrain(place: Path, runs: str, *options: str) -> tuple[object, ...]:
-    given = (place / "small.yaml", "--imagery", place / "imagery", "--runs", place / runs)
+def pretrain(place: Path, runs: str, *options: str, config: str = "small.yaml") -> tuple[object, ...]:
+    given = (place / config, "--imagery", place / "imagery", "--runs", place / runs)
     return ("-m", "service", "pretrain", *given, *options)
 
 
@@ -60,12 +64,13 @@ def together(place: Path) -> Path:
     return place / "together" / "small"
 
 
-def test_loss_gradients_and_weights_are_those_of_one_process(tmp_path: Path):
+@pytest.mark.parametrize("objective", ["clip", "csp"])
+def test_loss_gradients_and_weights_are_those_of_one_process(tmp_path: Path, objective: str):
     """64 rows are as many for each, 7 are not, and of 1 one process has none."""
-    done = torchrun("-m", "tests.sharing_processes", tmp_path, 64, 7, 1)
+    done = torchrun("-m", "tests.sharing_processes", tmp_path, objective, 64, 7, 1)
     assert done.returncode == 0, done.stderr
     for rows in (64, 7, 1):
-        expected = descend(ALONE, rows)
+        expected = descend(ALONE, rows, objective)
         for rank in range(PROCESSES):
             found = torch.load(tmp_path / f"{rank}-{rows}.pt", weights_only=True)
             assert found.keys() == expected.keys()
@@ -73,13 +78,25 @@ def test_loss_gradients_and_weights_are_those_of_one_process(tmp_path: Path):
                 torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5, msg=f"{rows} rows: {name}")
 
 
-def test_a_run_by_two_processes_is_that_of_one(alone: Path, together: Path):
+def assert_same_run(alone: Path, together: Path) -> None:
     one, two = (read_checkpoint(run / "last.ckpt").model_state for run in (alone, together))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-5, msg=name)
     for line, other in zip(*(read_history(run / "history.csv") for run in (alone, together)), strict=True):
         for column in ("train_loss", "validation_loss", "logit_scale"):
             assert float(line[column]) == pytest.approx(float(other[column]), rel=1e-5)
+
+
+def test_a_run_by_two_processes_is_that_of_one(alone: Path, together: Path):
+    assert_same_run(alone, together)
+
+
+def test_so_is_one_by_csp_whose_dropout_they_share(place: Path):
+    """The config has one name with the other, and runs of its own."""
+    for start, runs in ((python, "csp alone"), (torchrun, "csp together")):
+        done = start(*pretrain(place, runs, config="csp.yaml"))
+        assert done.returncode == 0, done.stderr
+    assert_same_run(*(place / runs / "small" for runs in ("csp alone", "csp together")))
 
 
 def test_one_process_writes(together: Path):

@@ -73,6 +73,7 @@ def test_a_served_fusion_is_in_the_encoder_and_the_card_says_so(tmp_path):
         ({"refinement": {"fusion": "published"}}, "satcle (geospatial as published)"),
         ({"refinement": {"neighbours": 0}}, "satcle"),
         ({"method": "satclip", "refinement": {}}, "satclip"),
+        ({"method": "satclip", "refinement": {}, "training": {"objective": "csp"}}, "csp"),
     ],
 )
 def test_the_card_says_which_refinements_were_on(sections, method):

@@ -1,6 +1,6 @@
 """The location encoder as an ONNX graph.
 
-Any encoding and network can be traced into nodes (see `graphs.traced`). Spherical harmonics before a SIREN, which is what
+Any encoding and network can be traced into nodes (`graphs.traced`). Spherical harmonics before a SIREN, which is what
 is mostly served, are built by hand, for speed. They fall into three blocks. m = 0 needs no longitude. For even m,
 √2 N_lm P_l^m is a sum of cos kθ alone, for odd m of sin kθ alone: each block is one product of half the waves with its
 part of the Legendre matrix, times cos mφ and sin mφ, which one product with a one-hot matrix repeats for every degree.

@@ -18,10 +18,12 @@ from trainer.checkpoint import DESCRIPTION, CheckpointDescription
 from trainer.config import Config
 from trainer.data.kept import KeptTiles
 from trainer.losses.contrastive import contrastive_loss
+from trainer.losses.csp import PLACES_ELSEWHERE, csp_loss, draw_elsewhere
 from trainer.models.two_tower import TwoTower, untrained
-from trainer.processes import ALONE, Processes
+from trainer.processes import ALONE, Processes, Share
 from trainer.seeding import generator
 from trainer.training.batches import RowBatches, draw_views
+from trainer.training.dropout import WholeBatchDropout
 from trainer.training.schedule import learning_rate_factor
 
 TRAIN_LOSS, VALIDATION_LOSS, LOGIT_SCALE = "train/epoch_loss", "validation/loss", "train/logit_scale"
@@ -97,11 +99,24 @@ class ContrastiveTraining(lightning.LightningModule):
         around = self.model.neighbourhoods.draw(self.tiles.lonlat[rows], rng)
         share = self.processes.share(len(rows))
         features = self.tiles.features[views[share.own], rows[share.own]]
-        lowered = self.config.training.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=lowered):
-            location = self.model.location(around[share.own].to(self.device))
+        training, scale = self.config.training, self.model.logit_scale
+        own = around[share.own].to(self.device)
+        lowered = torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16")
+        with lowered, WholeBatchDropout(share, rng):
+            location = self.model.location(own)
             image = self.model.image(features.to(self.device))
-        return contrastive_loss(location, image, self.model.logit_scale, share)
+            auxiliary = (self._elsewhere(share, rng), self.model.location(own)) if training.objective == "csp" else None
+        if auxiliary is None:
+            return contrastive_loss(location, image, scale, share)
+        return csp_loss(location, image, scale, *auxiliary, share)
+
+    def _elsewhere(self, share: Share, rng: torch.Generator) -> Tensor:
+        """Random places for this process's rows, embedded as any place is: (own rows, PLACES_ELSEWHERE, dim)."""
+        lonlat = draw_elsewhere(share.rows, PLACES_ELSEWHERE, rng)
+        around = self.model.neighbourhoods.draw(lonlat.flatten(0, 1), rng)
+        own = around.view(*lonlat.shape[:2], *around.shape[1:])[share.own].flatten(0, 1)
+        embedding = self.model.location(own.to(self.device))
+        return embedding.view(-1, PLACES_ELSEWHERE, embedding.shape[1])
 
     def _rng(self, purpose: str, *position: int) -> torch.Generator:
         return generator(self.config.training.seed, purpose, *position)

@@ -76,6 +76,9 @@ def test_a_killed_and_resumed_process_equals_an_uninterrupted_one_bit_for_bit(im
     assert_same_run(whole, killed)
 
 
+DROPPING = {"network": {"kind": "fcnet", "hidden_dim": 16, "residual_layers": 1}, "embedding_dim": 8}
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -83,6 +86,8 @@ def test_a_killed_and_resumed_process_equals_an_uninterrupted_one_bit_for_bit(im
         {"training": {"precision": "bfloat16"}},
         {"views": {"count": 3}},
         {"refinement": {"neighbours": 2, "fusion": "published"}},
+        {"location_tower": DROPPING},
+        {"location_tower": DROPPING, "training": {"objective": "csp"}},
     ],
     ids=str,
 )

@@ -7,6 +7,7 @@ from tests.synthetic_world import small_config
 from trainer.config import Config
 from trainer.data.kept import KeptTiles
 from trainer.losses.contrastive import contrastive_loss
+from trainer.losses.csp import draw_elsewhere
 from trainer.sphere import unit_vectors
 from trainer.training.module import ContrastiveTraining, decay_groups, initial_model
 
@@ -64,6 +65,58 @@ def test_a_step_contrasts_places_with_the_views_that_it_drew():
     views = torch.randint(VIEWS, (10,), generator=rng)
     torch.testing.assert_close(training._loss(rows, views, rng), loss(views))
     assert not torch.isclose(loss(views), loss(torch.zeros_like(views)))
+
+
+def test_the_contrast_alone_is_bit_for_bit_what_it_is_without_any_other_objective():
+    tiles, rows, views = kept(), torch.arange(10, 74), torch.zeros(64, dtype=torch.int64)
+    training = module(tiles, config())
+    model, rng, other = training.model, *(torch.Generator().manual_seed(0) for _ in range(2))
+    around = model.neighbourhoods.draw(tiles.lonlat[rows], other)
+    expected = contrastive_loss(model.location(around), model.image(tiles.features[views, rows]), model.logit_scale)
+    assert torch.equal(training._loss(rows, views, rng), expected)
+    assert torch.equal(rng.get_state(), other.get_state())
+
+
+def csp(neighbours: int = 0) -> ContrastiveTraining:
+    network = {"kind": "fcnet", "hidden_dim": 16, "residual_layers": 1}
+    sections = {"location_tower": {"network": network, "embedding_dim": 8}, "refinement": {"neighbours": neighbours}}
+    asked = Config.model_validate({**small_config(objective="csp"), **sections})
+    return module(kept(), asked)
+
+
+def test_csp_adds_random_places_and_a_second_pass():
+    """Of two tiles, by hand: without dropout the second pass is the first."""
+    training, rows = csp().eval(), torch.tensor([10, 20])
+    model, tiles, scale = training.model, training.tiles, training.model.logit_scale
+    elsewhere = draw_elsewhere(2, 1, torch.Generator().manual_seed(0))[:, 0]
+    given = model.location_tower(tiles.lonlat[rows]), model.image(tiles.features[0, rows])
+    (l0, l1), (v0, v1), (e0, e1) = (
+        each / each.norm(dim=1, keepdim=True) for each in (*given, model.location_tower(elsewhere))
+    )
+
+    def costs(right: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
+        return torch.log(1 + torch.exp(scale * (wrong - right)))
+
+    in_batch = costs(l0 @ v0, l0 @ v1) + costs(l1 @ v1, l1 @ v0) + costs(l0 @ v0, l1 @ v0) + costs(l1 @ v1, l0 @ v1)
+    from_elsewhere = costs(l0 @ v0, e0 @ v0) + costs(l1 @ v1, e1 @ v1)
+    again = costs(l0 @ l0, l0 @ l1) + costs(l1 @ l1, l1 @ l0)
+    found = training._loss(rows, torch.zeros_like(rows), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found, in_batch / 4 + from_elsewhere / 2 + again / 2)
+
+
+@pytest.mark.parametrize("neighbours", [0, 3])
+def test_csp_draws_its_dropout_from_where_in_the_run_it_is(neighbours):
+    training, rows = csp(neighbours), torch.arange(10, 40)
+    views = torch.zeros_like(rows)
+    one, same, other = (training._loss(rows, views, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.isclose(one, other)
+
+
+def test_csp_has_a_gradient_for_all_that_it_trains():
+    training, rows = csp(neighbours=3), torch.arange(10, 40)
+    training._loss(rows, torch.zeros_like(rows), torch.Generator().manual_seed(0)).backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in training.model.parameters())
 
 
 def test_bfloat16_lowers_the_networks_and_neither_angles_nor_loss():
