@@ -70,6 +70,10 @@ def change(keys: str, value: object) -> dict:
         ("refinement", {"fusion": "published", "serve_fusion": True}, "published has neither serve_fusion"),
         ("refinement", {"neighbours": 0, "serve_fusion": True}, "serve_fusion needs neighbours"),
         ("method", "satclip", "method satclip has no refinement"),
+        ("method", ["satcle"], "method: Input should be 'satcle' or 'satclip'"),
+        ("data", {"kind": "s3"}, r": data\.kind: s3 is none of mosaic, s2-100k$"),
+        ("location_tower.encoding", {"kind": "s3"}, r": location_tower\.encoding\.kind: s3 is none of spherical_harm"),
+        ("training", "long", ": training: must be a section of keys, not 'long'$"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path, keys, value, message):

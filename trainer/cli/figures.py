@@ -45,12 +45,12 @@ def similarity(
 ) -> None:
     """How like the embedding of a place that of every other is."""
     with one_line_errors():
-        from trainer.evaluation.drawing import read_box, read_numbers
+        from trainer.evaluation.drawing import read_box, read_place
         from trainer.evaluation.encoders import open_encoder
         from trainer.evaluation.world_figures import similarity_figure
 
-        lon, lat = read_numbers(reference, "--reference", ("LON", "LAT"))
-        _say(similarity_figure(open_encoder(encoder), (lon, lat), out, read_box(bbox)))
+        place, box = read_place(reference, "--reference"), read_box(bbox)
+        _say(similarity_figure(open_encoder(encoder), place, out, box))
 
 
 @figures.command()

@@ -59,7 +59,7 @@ class Config(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_method(cls, given: Any) -> Any:  # noqa: ANN401 - what pydantic hands a "before" validator
-        defaults = METHOD_DEFAULTS.get(given.get("method", "satcle"), {}) if isinstance(given, dict) else {}
+        defaults = METHOD_DEFAULTS.get(str(given.get("method", "satcle")), {}) if isinstance(given, dict) else {}
         for section, values in defaults.items():
             if isinstance(given.get(section, {}), dict):
                 given = given | {section: values | given.get(section, {})}
@@ -152,6 +152,10 @@ def _first_problem(error: ValidationError, given: object = None) -> str:
     key = ".".join(_keys(first["loc"], given)) or "the top level"
     if first["type"] == "extra_forbidden":
         return f"unknown key {key}; remove it or correct its spelling"
+    if first["type"] == "union_tag_invalid":
+        return f"{key}.kind: {first['ctx']['tag']} is none of {first['ctx']['expected_tags'].replace(chr(39), '')}"
+    if first["type"] == "model_type":
+        return f"{key}: must be a section of keys, not {first['input']!r:.40}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{key}: {first['msg'].removeprefix('Value error, ')}{more}"
 

@@ -122,13 +122,22 @@ def _in_shards(paths: list[Path], cache: Path | None) -> Found:
 def _in_images(folder: Path) -> Found:
     try:
         with os.scandir(folder) as entries:
-            listed = sorted((entry.name, entry.stat()) for entry in entries if _is_patch(entry.name))
+            patches = (entry for entry in entries if _is_patch(entry.name) and _is_file(entry))
+            listed = sorted((entry.name, entry.stat()) for entry in patches)
     except OSError as error:
         raise ImageryError(
             f"{folder.parent} has neither data/shard-*.tar nor images/; satcle data get s2-100k"
         ) from error
     found = {name: PatchFile(folder / name, 0, state.st_size) for name, state in listed}
     return found, [], [_on_disk(name, state) for name, state in listed]
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Itself, or what it links to; a link in a circle is none."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _is_patch(name: str) -> bool:

@@ -41,7 +41,10 @@ def read_index(path: Path) -> S2Index:
         raise ImageryError(f"{path} cannot be read: {error.strerror}; S2-100K is a folder with index.csv") from error
     except UnicodeDecodeError as error:
         raise ImageryError(f"{path} is not UTF-8 text; fetch it again") from error
-    names, lonlat, faults = _parse(text, path)
+    try:
+        names, lonlat, faults = _parse(text, path)
+    except csv.Error as error:
+        raise ImageryError(f"{path} is no CSV: {error}; fetch it again") from error
     places = torch.tensor(lonlat, dtype=torch.float64).reshape(-1, 2)
     return S2Index(names, places, faults, hashlib.sha256(content).hexdigest())
 
@@ -78,9 +81,10 @@ def _row(fields: Sequence[str], columns: Sequence[int], line: str) -> tuple[str,
         name, lon, lat = (fields[column].strip() for column in columns)
         place = float(lon), float(lat)
     except (IndexError, ValueError):
-        return "", (math.nan, math.nan), Fault(FaultKind.MALFORMED_ROW, line, ",".join(fields)[:80])
+        return "", (math.nan, math.nan), Fault(FaultKind.MALFORMED_ROW, line, " ".join(",".join(fields).split())[:80])
     if not name:
         return "", place, Fault(FaultKind.MALFORMED_ROW, line, "no file name")
     if not (-180 <= place[0] <= 180 and -90 <= place[1] <= 90):
-        return name, place, Fault(FaultKind.NOT_A_PLACE, name, f"{line}: lon {lon}, lat {lat}")
+        hint = "; they look swapped" if abs(place[0]) <= 90 < abs(place[1]) <= 180 else ""
+        return name, place, Fault(FaultKind.NOT_A_PLACE, name, f"{line}: lon {lon}, lat {lat}{hint}")
     return name, place, None

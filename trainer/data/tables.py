@@ -79,12 +79,13 @@ def read_table(path: Path) -> PlacesTable:
     """Raises TableError where the file is no table, or has no places."""
     content = _read_bytes(path)
     table = _parse(path, content)
-    lon, lat = (_degrees(path, table, names) for names in (LON_NAMES, LAT_NAMES))
+    named = _coordinates(path, table)
+    lon, lat = (_degrees(path, table, name) for name in named)
     try:
         lonlat = LonLat.from_degrees(np.stack([lon, lat], axis=1))
     except CoordinateError as error:
         raise TableError(f"{path}: row {error.problems[0].index + 1}: {error.problems[0].message}") from None
-    others = [name for name in table.column_names if name.strip().lower() not in LON_NAMES + LAT_NAMES]
+    others = [name for name in table.column_names if name not in named]
     return PlacesTable(path, lonlat, table.select(others), hashlib.sha256(content).hexdigest())
 
 
@@ -145,13 +146,24 @@ def _parse(path: Path, content: bytes) -> pa.Table:
     return table
 
 
-def _degrees(path: Path, table: pa.Table, names: tuple[str, ...]) -> NDArray[np.float64]:
-    found = [name for name in table.column_names if name.strip().lower() in names]
+def _coordinates(path: Path, table: pa.Table) -> tuple[str, str]:
+    """The columns lon and lat; else the one that is named like each. Beside lon and lat, x and y are other things."""
+    if {"lon", "lat"} <= set(table.column_names):
+        return "lon", "lat"
+    return _named(path, table, LON_NAMES), _named(path, table, LAT_NAMES)
+
+
+def _named(path: Path, table: pa.Table, names: tuple[str, ...]) -> str:
+    found: list[str] = [name for name in table.column_names if name.strip().lower() in names]
     if len(found) != 1:
         problem = "more than one column" if found else "no column"
-        raise TableError(f"{path}: {problem} is named like {names[0]}; call exactly one {names[0]}")
-    column: Any = table[found[0]].combine_chunks()
+        raise TableError(f"{path}: {problem} is named like {names[0]}; call them lon and lat")
+    return found[0]
+
+
+def _degrees(path: Path, table: pa.Table, name: str) -> NDArray[np.float64]:
+    column: Any = table[name].combine_chunks()
     if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise TableError(f"{path}: column {found[0]!r} must hold a number in every row")
+        raise TableError(f"{path}: column {name!r} must hold a number in every row")
     degrees: NDArray[np.float64] = column.to_numpy(zero_copy_only=False).astype(np.float64)
     return degrees

@@ -60,5 +60,7 @@ def _read(path: Path) -> dict[Key, Figures]:
         return {Key(**{k: v for k, v in cell.items() if k != "figures"}): cell["figures"] for cell in content["cells"]}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EvaluationError(f"{path} holds no figures of satcle evaluate: {error}; remove it") from error

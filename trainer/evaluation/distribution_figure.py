@@ -31,7 +31,7 @@ def distribution_figure(name: str, samples: Floats, out: Path) -> Path:
         map_axes(axes["map"], WORLD, f"{name}: distance to the nearest of {len(samples):,} samples")
         drawn.colorbar(image, ax=axes["map"], label="km", shrink=0.8, extend="max")
         dots = samples[:: -(-len(samples) // MAX_DOTS)]
-        axes["dots"].scatter(dots[:, 0], dots[:, 1], s=0.3, lw=0, color="#20435c")
+        axes["dots"].scatter(dots[:, 0], dots[:, 1], s=max(0.3, 40 / len(dots) ** 0.5), lw=0, color="#20435c")
         map_axes(axes["dots"], WORLD, "samples")
         cumulated = _area_share(distance[on_land], places[on_land, 1])
         axes["share"].plot(*cumulated, color="#20435c", lw=1)

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from service.bundle import CoordinateError, LonLat
 from trainer.data.land import land
 from trainer.errors import EvaluationError
 
@@ -89,6 +90,15 @@ def read_numbers(asked: str, option: str, names: tuple[str, ...]) -> tuple[float
     if len(numbers) != len(names) or not np.isfinite(numbers).all():
         raise EvaluationError(f"{option} {asked}: give {','.join(names)} in degrees")
     return numbers
+
+
+def read_place(asked: str, option: str) -> tuple[float, float]:
+    """lon, lat. Raises EvaluationError where they are no place."""
+    try:
+        place = LonLat.from_degrees([read_numbers(asked, option, ("LON", "LAT"))]).degrees[0]
+    except CoordinateError as error:
+        raise EvaluationError(f"{option} {asked}: {error.problems[0].message}") from error
+    return float(place[0]), float(place[1])
 
 
 def read_box(asked: str) -> Bbox:

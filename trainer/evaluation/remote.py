@@ -21,15 +21,16 @@ RAW = "application/octet-stream"
 
 
 class ServiceEncoder:
-    """`url` is http(s)://host:port[#model]. The key, where the service wants one, is in $SATCLE_API_KEY."""
+    """`url` is http(s)://host:port[/v1][#model]. The key, where the service wants one, is in $SATCLE_API_KEY."""
 
     def __init__(self, url: str) -> None:
-        base, _, model = url.partition("#")
+        address, _, model = url.partition("#")
+        base = address.rstrip("/").removesuffix("/v1")
         key = os.environ.get(API_KEY)
-        self._base = base.rstrip("/")
+        self._base = base
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         with self._client() as client:
-            served = [each["id"] for each in self._answer(client, "GET", "/v1/models").json()["data"]]
+            served = _served(self._base, self._answer(client, "GET", "/v1/models"))
         if model and model not in served:
             raise EvaluationError(f"{base} serves no model {model!r}; it serves {', '.join(served)}")
         self.name = model or served[0]
@@ -52,6 +53,9 @@ class ServiceEncoder:
             content=np.ascontiguousarray(lonlat, "<f8").tobytes(),
             headers={"content-type": RAW, "accept": RAW},
         )
+        size = len(answer.content)
+        if size == 0 or size % (4 * len(lonlat)):
+            raise EvaluationError(f"{self._base} answers {size} bytes, no float32 row for each of {len(lonlat)} places")
         return np.frombuffer(answer.content, "<f4").reshape(len(lonlat), -1)
 
     def _answer(self, client: httpx.Client, method: str, path: str, **request: object) -> httpx.Response:
@@ -70,6 +74,17 @@ class ServiceEncoder:
         return answer
 
 
+def _served(base: str, answer: httpx.Response) -> list[str]:
+    """The ids of /v1/models. Raises EvaluationError where what answers is something else, or serves none."""
+    try:
+        ids = [str(each["id"]) for each in answer.json()["data"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(f"{base} is no satcle service: /v1/models is no list of models") from error
+    if not ids:
+        raise EvaluationError(f"{base} serves no model")
+    return ids
+
+
 def _wait(answer: httpx.Response) -> float:
     """Seconds that a busy service asks for; one where it does not say."""
     asked = answer.headers.get("retry-after", "")
@@ -78,6 +93,6 @@ def _wait(answer: httpx.Response) -> float:
 
 def _why(answer: httpx.Response) -> str:
     try:
-        return str(answer.json()["detail"])
+        return " ".join(str(answer.json()["detail"]).split())
     except (ValueError, KeyError, TypeError):
         return answer.reason_phrase

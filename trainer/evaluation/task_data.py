@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.bundle import CoordinateError, LonLat
 from trainer.config import points_between
 from trainer.data.land import land
 from trainer.data.mosaic import Raster
@@ -65,7 +63,7 @@ def open_task(request: TaskRequest, path: Path) -> Task:
     """Raises EvaluationError, TableError or ImageryError."""
     suffix = path.suffix.lower()
     if suffix in TABLES:
-        return _of_table(request, read_places(path), path)
+        return _of_table(request, read_table(path), path)
     if suffix not in (*RASTERS, *POLYGONS, GRID):
         known = ", ".join((*TABLES, *RASTERS, *POLYGONS, GRID))
         raise EvaluationError(f"task {request.name}: {path} is none of {known}, nor a folder")
@@ -78,23 +76,6 @@ def open_task(request: TaskRequest, path: Path) -> Task:
             read_grid(path, request.target) if suffix == GRID else RasterBand(path, request.band, request.nodata).read()
         )
     return _of_raster(request, raster, labels, path)
-
-
-def read_places(path: Path) -> PlacesTable:
-    """A table; where a .parquet has lon and lat, other columns of coordinates beside them do no harm (CoordBench)."""
-    try:
-        columns = pq.read_table(path) if path.suffix == ".parquet" else None
-    except (pa.ArrowException, OSError):
-        columns = None  # read_table says what is wrong with it
-    if columns is None or not {"lon", "lat"} <= set(columns.column_names):
-        return read_table(path)
-    degrees = np.stack([columns[name].to_numpy().astype(np.float64) for name in ("lon", "lat")], axis=1)
-    try:
-        lonlat = LonLat.from_degrees(degrees)
-    except CoordinateError as error:
-        raise EvaluationError(f"{path}: row {error.problems[0].index + 1}: {error.problems[0].message}") from None
-    others = [name for name in columns.column_names if name.lower() not in (*LON_NAMES, *LAT_NAMES)]
-    return PlacesTable(path, lonlat, columns.select(others), _sha256(path))
 
 
 def read_grid(path: Path, variable: str | None) -> Raster:
@@ -165,7 +146,7 @@ def _open_folder(request: TaskRequest, folder: Path, tell: Told) -> Iterator[Tas
     if not paths:
         raise EvaluationError(f"task {request.name}: {folder} holds no <config>/data.parquet")
     for path in paths:
-        table = read_places(path)
+        table = read_table(path)
         names = [name for name in table.columns.column_names if name.lower() not in NOT_TARGETS]
         for name in names:
             if request.target not in (None, name):

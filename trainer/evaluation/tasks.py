@@ -19,6 +19,8 @@ from trainer.evaluation.suites import TaskRequest
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+LARGEST = 1e100
+"""Beyond it, squares overflow."""
 KINDS: tuple[FoldKind, ...] = ("random", "blocks")
 
 
@@ -90,6 +92,8 @@ def number_task(request: TaskRequest, lonlat: Floats, values: Floats, source: st
         kept = np.log1p(kept)
     if len(kept) == 0:
         raise EvaluationError(f"task {request.name}: no row of {source} has a target")
+    if abs(kept).max() > LARGEST:
+        raise EvaluationError(f"task {request.name}: the target has {abs(kept).max():g}, too large; is it nodata?")
     if kept.min() == kept.max():
         raise EvaluationError(f"task {request.name}: the target is {kept[0]:g} in every row; there is nothing to tell")
     return Task(request.name, lonlat[known], Numbers(kept), int((~known).sum()), source, sha256)

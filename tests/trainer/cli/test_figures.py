@@ -65,6 +65,10 @@ def test_a_picture_is_drawn(place, tmp_path, arguments):
         (["pca", "baseline:none"], "there is no baseline none"),
         (["pca", "baseline:sincos", "--bbox", "10,0,5,5"], "west is below east"),
         (["similarity", "baseline:sincos", "--reference", "here"], "--reference here: give LON,LAT in degrees"),
+        (
+            ["similarity", "baseline:sincos", "--reference", "48,235"],
+            "--reference 48,235: lat 235 is outside -90 to 90",
+        ),
         (["prediction", "baseline:sincos", *SUITE, "--task", "w"], "has no task 'w'; it has v, half"),
         (["transfer", "{place}/imagery"], "holds no leaderboard.csv"),
         (["transfer", "{place}", "--encoders", "a,c"], "has no row 'c'; it has a, b"),

@@ -38,7 +38,7 @@ def test_a_config_survives_json():
 @pytest.mark.parametrize(
     ("section", "said"),
     [
-        ({"encoding": {"kind": "hexagons"}}, r"location_tower\.encoding: .*'hexagons'"),
+        ({"encoding": {"kind": "hexagons"}}, r"location_tower\.encoding\.kind: hexagons is none of"),
         (
             {"encoding": {"kind": "grid", "frequencies": 1}},
             r"location_tower\.encoding\.frequencies: .*greater than or equal to 2",

@@ -51,6 +51,22 @@ def test_every_fault_is_named_and_counted(tmp_path):
     assert {"kind": "index row without a file", "item": "gone.tif", "detail": ""} in said["faults"]
 
 
+def test_what_is_no_file_is_none(tmp_path):
+    write_s2_100k(tmp_path / "s2", 5, layout="images", side=SIDE)
+    first, second, third, fourth, _ = sorted((tmp_path / "s2/images").iterdir())
+    for patch_file in (first, second, third):
+        patch_file.unlink()
+    first.symlink_to(first)
+    second.symlink_to(tmp_path / "nowhere")
+    third.mkdir()
+    fourth.rename(tmp_path / "elsewhere.tif")
+    fourth.symlink_to(tmp_path / "elsewhere.tif")
+    report = checked(tmp_path / "s2")
+    assert report.readable == 2
+    assert {fault.item for fault in report.faults} == {first.name, second.name, third.name}
+    assert {fault.kind for fault in report.faults} == {FaultKind.NO_FILE}
+
+
 def test_nodata_and_shards_left_out_on_purpose_are_as_they_should_be(tmp_path):
     write_s2_100k(tmp_path, 4, side=SIDE)
     (tmp_path / "data/shard-00001.tar").unlink()

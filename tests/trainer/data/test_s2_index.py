@@ -49,7 +49,9 @@ def test_every_row_is_a_place_or_a_fault_whatever_it_holds(tmp_path_factory, row
         ("b.tif,east,2", FaultKind.MALFORMED_ROW, "index.csv line 3 (b.tif,east,2)"),
         (",1,2", FaultKind.MALFORMED_ROW, "index.csv line 3 (no file name)"),
         ("b.tif,180.5,2", FaultKind.NOT_A_PLACE, "b.tif (index.csv line 3: lon 180.5, lat 2)"),
-        ("b.tif,1,-91", FaultKind.NOT_A_PLACE, "b.tif (index.csv line 3: lon 1, lat -91)"),
+        ("b.tif,1,-91", FaultKind.NOT_A_PLACE, "b.tif (index.csv line 3: lon 1, lat -91; they look swapped)"),
+        ("b.tif,100,-91", FaultKind.NOT_A_PLACE, "b.tif (index.csv line 3: lon 100, lat -91)"),
+        ('b.tif,"1\n1",2', FaultKind.MALFORMED_ROW, "index.csv line 4 (b.tif,1 1,2)"),
         ("b.tif,nan,2", FaultKind.NOT_A_PLACE, "b.tif (index.csv line 3: lon nan, lat 2)"),
         ("a.tif,5,6", FaultKind.DUPLICATE_ROW, "a.tif (index.csv line 3)"),
     ],
@@ -72,6 +74,7 @@ def test_columns_are_found_by_name_and_others_ignored(tmp_path):
         (b"", "has the columns none; it needs fn, lon, lat"),
         (b"fn,lat\na.tif,1\n", "has the columns fn, lat; it needs fn, lon, lat"),
         (b"fn,lon,lat\n", "has no row"),
+        (b"fn,lon,lat\n" + b"a" * 200_000 + b",1,2\n", "is no CSV: field larger than field limit"),
         (b"fn,lon,lat\n\xff\xfe,1,2\n", "is not UTF-8 text"),
     ],
 )

@@ -38,13 +38,22 @@ def test_columns_of_places_go_by_many_names(tmp_path, header):
     assert read_table(path).columns.column_names == ["v"]
 
 
+def test_beside_lon_and_lat_other_columns_may_have_names_of_coordinates(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x,lon,longitude,lat,y\n7,1,8,2,9\n")
+    read = read_table(path)
+    assert read.lonlat.degrees.tolist() == [[1, 2]]
+    assert read.numbers("y").tolist() == [9]
+    assert read.columns.column_names == ["x", "longitude", "y"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("t.csv", "", "is no csv table"),
         ("t.csv", "lon,lat,v\n", "has no rows"),
         ("t.csv", "lon,v\n1,2\n", "no column is named like lat"),
-        ("t.csv", "lon,x,lat\n1,2,3\n", "more than one column is named like lon"),
+        ("t.csv", "lng,x,lat\n1,2,3\n", "more than one column is named like lon; call them lon and lat"),
         ("t.csv", "lon,lat,v,v\n1,2,3,4\n", "two columns 'v'"),
         ("t.csv", "lon,lat\na,2\n", "'lon' must hold a number"),
         ("t.csv", "lon,lat\n,2\n", "'lon' must hold a number"),

@@ -29,3 +29,9 @@ def test_another_file_is_named(tmp_path, content):
     (tmp_path / "cells.json").write_text(content)
     with pytest.raises(EvaluationError, match="holds no figures of satcle evaluate"):
         Cells(tmp_path / "cells.json")
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(EvaluationError, match=r"out/cells\.json cannot be read: Not a directory"):
+        Cells(tmp_path / "out" / "cells.json")

@@ -40,6 +40,12 @@ def test_a_table_is_a_task(tmp_path):
         opened(path, target="w")
 
 
+def test_a_target_may_be_called_y(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("lon,lat,y\n" + "\n".join(f"{lon},{lat},{i}" for i, (lon, lat) in enumerate(PLACES)))
+    assert opened(path, target="y").targets.values.tolist() == list(range(300))
+
+
 def test_a_raster_is_sampled_on_land_above_60_south(tmp_path):
     lat = grid(90)[..., 1:].float().numpy()
     path = write_raster(tmp_path / "lat.tif", lat)

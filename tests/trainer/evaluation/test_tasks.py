@@ -45,7 +45,11 @@ def test_rare_classes_are_left_out():
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [(np.full(200, 3.5), "is 3.5 in every row"), (np.full(200, np.nan), "no row of t.csv has a target")],
+    [
+        (np.full(200, 3.5), "is 3.5 in every row"),
+        (np.full(200, np.nan), "no row of t.csv has a target"),
+        (np.linspace(0, -1e300, 200), r"has 1e\+300, too large; is it nodata"),
+    ],
 )
 def test_a_target_that_tells_nothing_is_refused(values, message):
     with pytest.raises(EvaluationError, match=message):

@@ -168,3 +168,10 @@ def test_only_harmonics_can_be_compared(tmp_path):
 
 def test_the_comparison_of_a_file_that_is_not_there(tmp_path):
     assert "does not exist" in run("--compare", Path(tmp_path / "absent.ckpt")).stderr
+
+
+def test_an_encoder_that_embeds_all_places_alike_is_refused(tmp_path):
+    nothing = {name: 0 * value for name, value in siren(36).items()}
+    with pytest.raises(WeightsError, match="embeds all places alike"):
+        import_bundle(save(lightning(nothing), tmp_path / "a.ckpt"), tmp_path / "bundle", snap_places=FEW)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]

@@ -300,6 +300,7 @@ def test_the_published_linear_layer(tmp_path):
         ({"le_type": "grid"}, "frequency_num is 16, but its network takes 36 features"),
         ({"le_type": "grid", "frequency_num": "many"}, "frequency_num is 'many', not a positive number"),
         ({"le_type": "hashgrid"}, "the encoding 'hashgrid', which satcle does not know"),
+        ({"le_type": ["grid"]}, "which satcle does not know"),
         ({"harmonics_calculation": "discretized"}, "'discretized' harmonics; satcle knows analytic and closed-form"),
         ({"le_type": "wrap"}, "36 features"),
     ],

@@ -213,3 +213,12 @@ def test_reading_leaves_nothing_behind(tmp_path):
     save(lightning(siren(36)), tmp_path / "a.ckpt")
     read_location_encoder(tmp_path / "a.ckpt")
     assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_what_is_no_checkpoint_is_refused_without_advice_to_trust_it(tmp_path):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(Malicious(tmp_path / "mark")))
+    message = refusal(path)
+    assert "weights_only" not in message
+    assert "operand" in message
+    assert not (tmp_path / "mark").exists()
