@@ -6,8 +6,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from service.api.places import places_from_json
 from service.api.query import Query, lon_lat
 from service.bundle import LonLat
@@ -33,7 +31,7 @@ class References:
     @property
     def key(self) -> tuple[bytes, bytes]:
         """Equal for the same places in the same order."""
-        return self.places.degrees.tobytes(), b"" if self.negatives is None else self.negatives.degrees.tobytes()
+        return self.places.as_written.tobytes(), b"" if self.negatives is None else self.negatives.as_written.tobytes()
 
 
 class Similarities:
@@ -57,7 +55,7 @@ class Similarities:
 
 async def _similarity(model: Model, references: References, deadline: float, timing: Timing) -> Similarity:
     given = [references.places] if references.negatives is None else [references.places, references.negatives]
-    every = LonLat(np.concatenate([lonlat.degrees for lonlat in given]))
+    every = LonLat.concatenate(given)
     rows = (await model.embedder.embed(every, exact=True, deadline=deadline, timing=timing)).rows
     return Similarity(rows[: len(references.places)], rows[len(references.places) :])
 

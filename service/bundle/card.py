@@ -213,7 +213,11 @@ class HeadCard(Frozen):
 
 
 class BundleCard(Frozen):
-    """A model, described. `digest` identifies card and files together: see `bundle_digest`."""
+    """A model, described. `digest` identifies card and files together: see `bundle_digest`.
+
+    `periodic` is False where the encoder tells longitude 180 from -180, or the longitudes of a pole from each other:
+    it is then asked for them as they were written.
+    """
 
     format: Literal[1] = FORMAT
     name: Name
@@ -227,6 +231,7 @@ class BundleCard(Frozen):
     dtype: Literal["float32"] = "float32"
     coordinate_order: Literal["lon,lat"] = "lon,lat"
     normalization: Literal["none", "l2"] = "none"
+    periodic: bool = True
     encoder: str = "encoder.onnx"
     encoding: AnyEncoding
     network: AnyNetwork
@@ -270,6 +275,7 @@ def bundle_digest(card: BundleCard, file_sha256: Mapping[str, str]) -> str:
     exclude: dict[str, Any] = {"digest": True}
     # what older cards did not know is left out where there is none of it
     exclude |= {name: True for name in ("raster", "components") if getattr(card, name) is None}
+    exclude |= {"periodic": True} if card.periodic else {}
     exclude["heads"] = {at: {"class_colors"} for at, head in enumerate(card.heads) if head.class_colors is None}
     fields = card.model_dump(mode="json", exclude=exclude)
     described = {"card": fields, "files": dict(sorted(file_sha256.items()))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +21,17 @@ class LonLat:
 
     `degrees` is a read-only, C-contiguous float64 array of shape (n, 2); lon is in [-180, 180),
     lat in [-90, 90], and lon is 0 at the poles, where every longitude is the same place.
+
+    `written` is the same array with what was within ±180 as it was written; None where that is no different.
     """
 
     degrees: NDArray[np.float64]
+    written: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        self.degrees.flags.writeable = False
+        for array in (self.degrees, self.written):
+            if array is not None:
+                array.flags.writeable = False
 
     @classmethod
     def from_degrees(cls, values: ArrayLike) -> LonLat:
@@ -49,13 +55,36 @@ class LonLat:
         lon += 360.0 * (lon < -180.0)
         lon[np.abs(lat) == MAX_ABS_LAT] = 0.0
         degrees += 0.0  # -0.0 and 0.0 are one place, so let them be one bit pattern
-        return cls(degrees)
+        return cls(degrees, _written(given, degrees))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[LonLat]) -> LonLat:
+        degrees = np.concatenate([part.degrees for part in parts])
+        if all(part.written is None for part in parts):
+            return cls(degrees)
+        return cls(degrees, np.concatenate([part.as_written for part in parts]))
+
+    @property
+    def as_written(self) -> NDArray[np.float64]:
+        """(n, 2) as `degrees`, with 180 and the longitudes of poles kept: for encoders that tell them apart."""
+        return self.degrees if self.written is None else self.written
 
     def __len__(self) -> int:
         return len(self.degrees)
 
     def __getitem__(self, rows: slice | NDArray[np.intp]) -> LonLat:
-        return LonLat(np.ascontiguousarray(self.degrees[rows]))
+        written = None if self.written is None else np.ascontiguousarray(self.written[rows])
+        return LonLat(np.ascontiguousarray(self.degrees[rows]), written)
+
+
+def _written(given: NDArray[np.generic], canonical: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    lon = given[:, 0].astype(np.float64, copy=False)
+    other = (lon != canonical[:, 0]) & (np.abs(lon) <= 180.0)
+    if not other.any():
+        return None
+    written = canonical.copy()
+    written[other, 0] = lon[other]
+    return written
 
 
 def _coordinate_error(degrees: NDArray[np.float64], wrong: NDArray[np.intp]) -> CoordinateError:

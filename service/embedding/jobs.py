@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from service.bundle import LonLat
 from service.embedding.backends.base import Backend, Rows, embed_checked
 from service.embedding.timing import Timing
@@ -90,4 +88,4 @@ def embed_parts(backend: Backend, parts: Sequence[Part], timed: Callable[[], Abs
 def _concatenate(parts: Sequence[Part]) -> LonLat:
     if len(parts) == 1:
         return parts[0].lonlat
-    return LonLat(np.concatenate([part.lonlat.degrees for part in parts]))
+    return LonLat.concatenate([part.lonlat for part in parts])

@@ -152,6 +152,8 @@ class Residents:
     async def _load(self, resident: Resident, loading: asyncio.Future[None]) -> None:
         try:
             async with self._turn:
+                if loading.done():  # it stayed open after all; who has come since waits for a load of their own
+                    return
                 if resident.model is None and await self._made_room(resident):
                     await self._open(resident)
                 _settle(resident, loading)

@@ -17,7 +17,9 @@ from trainer.importers import Choices
 from trainer.importers.bundle import import_bundle
 
 FEW = 50
-PLACES = np.array([[2.35, 48.86], [-70.67, -33.45], [116.4, 39.9], [0.0, 90.0], [-180.0, -16.8]])
+PLACES = np.array(
+    [[2.35, 48.86], [-70.67, -33.45], [116.4, 39.9], [0.0, 90.0], [77.0, 90.0], [-180.0, -16.8], [180.0, 12.0]]
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,14 @@ def test_a_place_is_the_same_place_whatever_order_the_graph_takes(client):
     lonlat, latlon = rows(embed(client, "lonlat")), rows(embed(client, "latlon"))
     np.testing.assert_allclose(lonlat, np.sin(PLACES @ ONNX_WEIGHT), atol=1e-5)
     np.testing.assert_allclose(latlon, lonlat, atol=1e-5)
+
+
+@pytest.mark.parametrize(("model", "periodic"), [("satclip-rn18-l6", True), ("lonlat", False)])
+def test_only_an_encoder_that_tells_them_apart_is_asked_for_two_names_of_one_place(client, model, periodic):
+    names = {"input": [[-180, -16.8], [180, -16.8]], "model": model, "exact": True}
+    west, east = rows(client.post("/v1/embeddings", json=names))
+    assert client.get(f"/v1/models/{model}").json()["periodic"] is periodic
+    assert (west == east).all() == periodic
 
 
 @pytest.mark.parametrize("dimensions", [4, 8, 12])

@@ -15,7 +15,7 @@ from service.bundle import UNSIGNED, Bundle, BundleCard, OtherPart, Training, ch
 from trainer.errors import WeightsError
 from trainer.evaluation.components import principal_components
 from trainer.evaluation.figures import land_mask, principal_components_png
-from trainer.export import ExportedEncoder, embed_with_graph, export_encoder
+from trainer.export import ExportedEncoder, embed_exactly, embed_with_graph, export_encoder, parity_places
 from trainer.importers import Choices, ImportedEncoder, read_location_encoder
 from trainer.importers.provenance import name_from
 from trainer.package import ENCODER, PREVIEW, with_maps
@@ -26,6 +26,9 @@ SNAP_WORK, PREVIEW_WORK = 1e10, 1.2e11
 """Parameters times places: a large encoder's snap errors and preview are of fewer places, so that both take minutes."""
 
 FEWEST_PLACES = 200
+MAX_PERIOD_DIFFERENCE = 1e-4
+"""Between one place's embeddings by two longitudes, in units of max(1, the largest value): more is no rounding."""
+
 MAX_VERSION = 64
 
 
@@ -58,6 +61,7 @@ def import_bundle(
     check_target(out, overwrite=overwrite)  # known now rather than after the export
     said = _fitting(said or Said())
     encoder = read_location_encoder(source, choices)
+    _check_tells_places_apart(source, encoder)
     size = _parameters(encoder)
     places = snap_places or min(PLACES, max(FEWEST_PLACES, int(SNAP_WORK / max(1, size))))
     exported = _exported(encoder, places)
@@ -67,6 +71,18 @@ def import_bundle(
     preview = principal_components_png(embed, components, _land(size))
     card, map_files = with_maps(card, exported.onnx, components)
     return write_bundle(out, card, {ENCODER: exported.onnx, PREVIEW: preview, **map_files}, overwrite=overwrite)
+
+
+def _check_tells_places_apart(source: Path, encoder: ImportedEncoder) -> None:
+    """Raises WeightsError where all embeddings are equal: nothing can be measured of such an encoder."""
+    lonlat = parity_places()[:FEWEST_PLACES]
+    if encoder.tower is not None:
+        rows = embed_exactly(encoder.tower, lonlat)
+    else:
+        assert encoder.onnx is not None
+        rows = _embed(encoder.onnx, lonlat)
+    if not np.ptp(rows, axis=0).any():
+        raise WeightsError(f"{source} embeds all places alike; its weights are not those of a trained encoder")
 
 
 def _exported(encoder: ImportedEncoder, places: int) -> ExportedEncoder:
@@ -107,6 +123,7 @@ def _card(encoder: ImportedEncoder, exported: ExportedEncoder, said: Said) -> Bu
         embedding_dim=encoder.embedding_dim,
         dimensions=encoder.dimensions,
         normalization="l2" if encoder.normalized else "none",
+        periodic=_is_periodic(exported.onnx),
         encoder=ENCODER,
         encoding=encoding_card(config.encoding) if config else OtherPart(kind="onnx"),
         network=network_card(config.network) if config else OtherPart(kind="onnx"),
@@ -123,6 +140,15 @@ def _card(encoder: ImportedEncoder, exported: ExportedEncoder, said: Said) -> Bu
             config_digest=None,
         ),
     )
+
+
+def _is_periodic(graph: bytes) -> bool:
+    """Whether longitudes -180 and 180 are one place to it, and all those of a pole."""
+    lats = np.linspace(-90, 90, 37)
+    west, east = (_embed(graph, np.stack([np.full_like(lats, lon), lats], axis=1)) for lon in (-180, 180))
+    poles = [_embed(graph, np.stack([lats * 2, np.full_like(lats, lat)], axis=1)) for lat in (-90, 90)]
+    difference = max(float(np.abs(a - b).max()) for a, b in [(west, east), *((pole, pole[:1]) for pole in poles)])
+    return difference <= MAX_PERIOD_DIFFERENCE * max(1.0, float(np.abs(east).max()))
 
 
 def _parameters(encoder: ImportedEncoder) -> int:

@@ -30,8 +30,8 @@ SATCLIP_LIMITS = (
 )
 GEOCLIP_LIMITS = (
     "Learnt from photographs, which are dense in cities and rare over the sea, ice and deserts. "
-    "Its map projection is cut at the antimeridian and draws a pole as a line: longitude 180 is embedded as -180, "
-    "and a pole at longitude 0."
+    "Its map projection is cut at the antimeridian and draws a pole as a line: longitudes 180 and -180, and those of a "
+    "pole, have different embeddings."
 )
 UNKNOWN_LIMITS = "Not stated with the file: measure before use."
 TOWERS = {"moco_resnet18": "rn18", "moco_resnet50": "rn50", "moco_vit16": "vit16", "dino_vit16": "dino-vit16"}

@@ -81,7 +81,7 @@ def _find(path: Path, content: Content) -> _Found | None:
 
 def _encoding(path: Path, found: _Found, choices: Choices) -> dict[str, Any]:
     """The encoding's section of a config. Raises WeightsError where it does not make what the network takes."""
-    kind, features = found.stated.get("le_type", "sphericalharmonics"), found.network.in_dim
+    kind, features = str(found.stated.get("le_type", "sphericalharmonics")), found.network.in_dim
     if kind == "sphericalharmonics":
         return _harmonics(path, found, choices)
     if choices.variant or choices.m0_scale:

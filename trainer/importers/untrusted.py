@@ -25,6 +25,7 @@ Kind = Literal["torch", "safetensors", "onnx"]
 Content = Mapping[str, Any]
 
 ZIP, PICKLE, IR_VERSION_FIELD = b"PK\x03\x04", b"\x80", b"\x08"
+UNPICKLER = "WeightsUnpickler error:"
 MAX_HEADER = 100 * 2**20
 """No safetensors header is longer: the format's own limit."""
 
@@ -166,7 +167,8 @@ def _refuse_compressed(path: Path) -> None:
 
 def first_line(error: Exception) -> str:
     """What went wrong in short, where a library explains at length."""
-    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    said = str(error).rpartition(UNPICKLER)[2].strip()  # what torch says before it is advice to trust the file
+    line = next(iter(said.splitlines()), "") or type(error).__name__
     return line if len(line) <= 160 else f"{line[:157]}..."
 
 

@@ -25,12 +25,14 @@ class OnnxBackend:
 
     def __init__(self, bundle: Bundle, provider: Provider = "auto") -> None:
         self.embedding_dim = bundle.card.embedding_dim
+        self._periodic = bundle.card.periodic
         self._session = _open_session(bundle, bundle.card.encoder, provider)
         self.provider = _provider_in_use(self._session)
         embed_checked(self, LonLat.from_degrees([[0.0, 0.0]]))
 
     def embed(self, lonlat: LonLat) -> Rows:
-        (rows,) = self._session.run(["embedding"], {"lonlat": lonlat.degrees})
+        places = lonlat.degrees if self._periodic else lonlat.as_written
+        (rows,) = self._session.run(["embedding"], {"lonlat": places})
         return rows  # type: ignore[no-any-return]
 
 

@@ -33,6 +33,7 @@ ANOTHER = {
     "embedding_dim": 9,
     "dimensions": (8,),
     "normalization": "l2",
+    "periodic": False,
     "encoder": "other.onnx",
     "encoding": PositionalEncoding(variant="printed", legendre_polys=2),
     "network": Network(hidden_dim=9, hidden_layers=1),
@@ -130,7 +131,7 @@ def test_the_digest_depends_on_every_field(card, field):
 
 
 def test_a_card_older_than_maps_keeps_its_digest(card):
-    fields = card.model_dump(mode="json", exclude={"digest", "raster", "components"})
+    fields = card.model_dump(mode="json", exclude={"digest", "raster", "components", "periodic"})
     described = json.dumps({"card": fields, "files": {}}, sort_keys=True, separators=(",", ":"))
     assert bundle_digest(card, {}) == hashlib.sha256(described.encode()).hexdigest()
 
@@ -195,7 +196,7 @@ def test_a_head_whose_task_and_output_disagree_is_refused(fields, message):
 def test_class_colours_are_part_of_the_digest_only_where_there_are_any(card):
     """A bundle made before there were any still verifies: its digest knows nothing of them."""
     plain = altered(card, heads=(HeadCard(**HEAD), HeadCard(**{**CLASSES, "id": "cover"})))
-    fields = plain.model_dump(mode="json", exclude={"digest", "raster", "components"})
+    fields = plain.model_dump(mode="json", exclude={"digest", "raster", "components", "periodic"})
     for head in fields["heads"]:
         del head["class_colors"]
     described = json.dumps({"card": fields, "files": {}}, sort_keys=True, separators=(",", ":"))

@@ -36,6 +36,36 @@ def test_two_ways_to_write_a_place_are_one_bit_pattern(written, canonical):
     assert bits(places) == bits(LonLat.from_degrees([canonical]))
 
 
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ([180, 10], [180, 10]),
+        ([77, 90], [77, 90]),
+        ([-180, -90], [-180, -90]),
+        ([200, 10], [-160, 10]),
+        ([200, 90], [0, 90]),
+        ([12, 34], [12, 34]),
+    ],
+)
+def test_what_was_written_is_kept_within_180(written, kept):
+    assert LonLat.from_degrees([[1, 2], written]).as_written.tolist() == [[1, 2], kept]
+
+
+@given(PLACES)
+def test_what_was_written_is_another_name_of_the_same_place(places):
+    once = LonLat.from_degrees(places)
+    assert bits(LonLat.from_degrees(once.as_written)) == bits(once)
+    assert (np.abs(once.as_written[:, 0]) <= 180).all()
+
+
+@given(PLACES, st.integers(1, 29))
+def test_places_put_together_again_are_what_they_were(places, at):
+    once = LonLat.from_degrees(places)
+    again = LonLat.concatenate([once[:at], once[at:]])
+    assert bits(again) == bits(once)
+    assert again.as_written.tobytes() == once.as_written.tobytes()
+
+
 @given(lon=st.integers(-360, 0), lat=LAT)
 def test_a_whole_turn_changes_nothing(lon, lat):
     assert bits(LonLat.from_degrees([[lon, lat]])) == bits(LonLat.from_degrees([[lon + 360, lat]]))

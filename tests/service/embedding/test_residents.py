@@ -346,3 +346,22 @@ def test_whoever_asks_for_whatever_is_served_and_the_bound_holds(bundles, asked,
             assert measured(it.metrics, "satcle_models_loaded") == len(it.loaded) <= fit
 
     run(main())
+
+
+def test_who_is_kept_waiting_for_a_model_again_and_again_has_it_in_the_end(bundles, monkeypatch):
+    monkeypatch.setattr(residents_module, "PATIENCE_S", 0.01)
+
+    async def main():
+        async with shelf(bundles, fit=1) as it:
+            a = it.by_name["a"]
+            async with it.using("a"):
+                other = asyncio.create_task(it.touch("b"))
+                await until(lambda: a.leaving)
+                again = asyncio.create_task(it.touch("a"))
+                await until(lambda: a.loading is not None)
+                first = a.loading
+                await until(lambda: a.loading not in (None, first))
+            async with asyncio.timeout(30):
+                await asyncio.gather(other, again)
+
+    run(main())

@@ -40,6 +40,15 @@ def test_many_threads_at_once_get_the_rows_that_one_gets(backend):
             np.testing.assert_array_equal(rows, expected)
 
 
+@pytest.mark.parametrize(("periodic", "asked"), [(True, [0, 90]), (False, [77, 90])])
+def test_an_encoder_that_is_not_periodic_is_asked_for_what_was_written(tmp_path, make_bundle, periodic, asked):
+    bundle = make_bundle(tmp_path / "a", periodic=periodic)
+    graph = onnx.load_from_string(bundle.read("encoder.onnx"))
+    (expected,) = ReferenceEvaluator(graph).run(["embedding"], {"lonlat": np.array([asked], np.float64)})
+    rows = OnnxBackend(bundle, "cpu").embed(LonLat.from_degrees([[77, 90]]))
+    np.testing.assert_allclose(rows, expected, atol=1e-6)
+
+
 def test_a_selection_that_skips_rows_is_embedded_right(backend):
     np.testing.assert_allclose(backend.embed(PLACES[::7]), backend.embed(PLACES)[::7], atol=1e-6)
 
