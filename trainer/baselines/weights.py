@@ -35,7 +35,8 @@ def learned(name: str, file: Path) -> Baseline:
 def _trained_here(name: str, checkpoint: Checkpoint) -> Baseline:
     described = checkpoint.description
     sources = ", ".join(source.name for source in described.sources)
-    length = f"{described.samples:,} places, {described.epochs} epoch{"s"[: described.epochs != 1]}"
+    epochs = "1 epoch" if described.epochs == 1 else f"{described.epochs} epochs"
+    length = f"{described.samples:,} places, {epochs}"
     note = f"trained here, as {checkpoint.config.name}, on {sources}: {length}"
     return of_module(name, note, checkpoint.location_tower())
 
