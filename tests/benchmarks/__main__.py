@@ -20,6 +20,7 @@ TITLES = {
     "peers": "Beside a plain FastAPI service",
     "bulk": "`satcle embed`, 1,000,000 rows",
     "raster": "Rasters and tiles",
+    "training": "Training on kept features",
 }
 """By the name of the module whose `table` it is."""
 

@@ -97,7 +97,7 @@ def interleaved(runs: dict[str, Run], rounds: int) -> dict[str, Floats]:
 
 def _peak_shares(encoder: Encoder, rounds: int) -> Iterator[tuple[str, str, str]]:
     """Share of the best library's SGEMM rate; a chunk is repeated until it takes about as long as the product."""
-    peaks = _sgemm_runs()
+    peaks = sgemm_runs()
     repeats = {n: max(1, round(2 * PEAK_SIDE**3 / (encoder.flops * n))) for n in CHUNKS}
     chunks = {str(n): repeated(encoder.embedding(uniform_on_sphere(n, seed=n)), repeats[n]) for n in CHUNKS}
     seconds = interleaved({**peaks, **chunks}, rounds)
@@ -149,7 +149,7 @@ def _two_threads(encoder: Encoder, rounds: int) -> Iterator[tuple[str, str, str]
     yield "two threads on one session, wall / one", f"{ratio:.2f}", "≤ 0.60"
 
 
-def _sgemm_runs() -> dict[str, Run]:
+def sgemm_runs() -> dict[str, Run]:
     """One large square float32 product in each library, on one thread."""
     a, b = np.random.default_rng(0).random((2, PEAK_SIDE, PEAK_SIDE), dtype=np.float32)
     torch_a, torch_b = torch.from_numpy(a), torch.from_numpy(b)

@@ -42,9 +42,7 @@ def mosaiks(asked: str) -> Baseline:
     kept = keep_grid(config, Path(imagery))
     rows = torch.cat([kept.train_rows, kept.validation_rows])
     nearest = Nearest(kept.lonlat[rows], kept.features[0, rows])
-    note = (
-        f"random features, {type(config.image_tower).__name__}, of the nearest of {len(rows):,} cells of {config.name}"
-    )
+    note = f"image features ({config.image_tower.kind}) of the nearest of {len(rows):,} cells of {config.name}"
     return Baseline("mosaiks", note, nearest.embed)
 
 
