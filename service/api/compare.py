@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal, cast
 import orjson
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from service.api import schemas
 from service.api.embeddings import SMALL_JSON_BYTES
 from service.api.formats import ARROW_STREAM, JSON, OCTET_STREAM, Answer, Buffer, encode_json, media_type_for
+from service.api.names import list_of_names
 from service.api.reading import Limits, deadline_of, read_places, unless_client_leaves
 from service.api.sending import respond
 from service.bundle import LonLat
@@ -30,13 +30,7 @@ NEIGHBOURS = 10
 """Or all the others, where there are fewer."""
 
 
-def _as_list(value: object) -> object:
-    """In a query, names with commas between."""
-    if isinstance(value, str):
-        return value.split(",")
-    if not isinstance(value, list):
-        raise PydanticCustomError("model_names", "must be a list of names of /v1/models")
-    return value
+_model_names = list_of_names("model_names", "must be a list of names of /v1/models")
 
 
 class CompareOptions(BaseModel):
@@ -44,7 +38,7 @@ class CompareOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    models: Annotated[list[str] | None, BeforeValidator(_as_list)] = Field(
+    models: Annotated[list[str] | None, BeforeValidator(_model_names)] = Field(
         default=None, description="names of /v1/models; all if absent; in a query with commas between"
     )
     k: int | None = Field(

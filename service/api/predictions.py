@@ -6,11 +6,11 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from service.api import schemas
 from service.api.formats import ARROW_STREAM, JSON, OCTET_STREAM, media_type_for
+from service.api.names import list_of_names
 from service.api.prediction_formats import MATRICES, PREDICTION_ENCODERS, TOP, PredictionAnswer, matrix_headers
 from service.api.query import Query
 from service.api.reading import Limits, deadline_of, read_places, unless_client_leaves
@@ -30,13 +30,7 @@ SMALL_BINARY_PLACES = 16_384
 """Answers of no more are encoded on the event loop and sent whole."""
 
 
-def _as_list(value: object) -> object:
-    """One name, or in a query several with commas between, as a list of names."""
-    if isinstance(value, str):
-        return value.split(",")
-    if not isinstance(value, list):
-        raise PydanticCustomError("head_names", "must be the name of a head, or a list of names, of /v1/heads")
-    return value
+_head_names = list_of_names("head_names", "must be the name of a head, or a list of names, of /v1/heads")
 
 
 class PredictionOptions(BaseModel):
@@ -44,7 +38,7 @@ class PredictionOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    head: Annotated[list[str], BeforeValidator(_as_list)] = Field(
+    head: Annotated[list[str], BeforeValidator(_head_names)] = Field(
         default_factory=list,
         description="a name of /v1/heads, or several; in a query with commas between, or repeated",
         examples=[["elevation"]],
