@@ -80,7 +80,8 @@ def wkb_of(lonlat: NDArray[np.float64]) -> pa.Array:
     """A WKB point for each row of an array of shape (n, 2)."""
     points = np.empty(len(lonlat), WKB_POINT)
     points["order"], points["kind"], points["lonlat"] = LITTLE_ENDIAN, POINT, lonlat
-    return pa.array([point.tobytes() for point in points], pa.binary())
+    starts = np.arange(len(points) + 1, dtype=np.int32) * WKB_POINT.itemsize
+    return pa.Array.from_buffers(pa.binary(), len(points), [None, pa.py_buffer(starts), pa.py_buffer(points.tobytes())])
 
 
 def wkt_of(column: pa.Array) -> pa.Array:

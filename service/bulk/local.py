@@ -21,6 +21,9 @@ from service.bulk.sink import Layout
 from service.bulk.source import RowProblem, Source
 from service.bulk.text import NarrowestTypes
 from service.bundle import BundleCard, LonLat
+from service.embedding.backends.base import Rows
+from service.embedding.cells import Cells
+from service.embedding.context import CONTEXT_FIELDS, Context
 from service.errors import BadRow, BadTable
 
 Kept = TypeVar("Kept")
@@ -46,10 +49,16 @@ class Report:
 
 
 def embed_table(
-    files: Files, card: BundleCard, recipe: Recipe, threads: int, progress: Progress | None = None
+    files: Files,
+    card: BundleCard,
+    recipe: Recipe,
+    threads: int,
+    progress: Progress | None = None,
+    context: Callable[[LonLat], Context] | None = None,
 ) -> Report:
     """Write the source's rows, in order and with their embeddings, as the target: all of them or no file.
 
+    With `context`, what the embeddings may be worth goes before them.
     The whole source is checked before anything is embedded. Raises BadTable, BadRow, OutputExists,
     BackendFailed and OSError.
     """
@@ -60,15 +69,21 @@ def embed_table(
     has_cell = recipe.snap_resolution is not None and not isinstance(locations, CellColumn)
     geometry = locations.columns[0] if isinstance(locations, GeometryColumn) else None
     layout = Layout(source.schema, geometry, has_cell, recipe.dimensions, card.name, card.digest)
-    _check_names(source, added_names(sink, layout))
+    fields = list(CONTEXT_FIELDS if context else ())
+    _check_names(source, [*(field.name for field in fields), *added_names(sink, layout)])
     with replacing(files.target, overwrite=files.overwrite) as staging:
         points, types = _survey(source, locations, is_typed(sink), progress)
-        if types:
-            layout = replace(layout, kept=types.schema)
+        kept = types.schema if types else source.schema
+        layout = replace(layout, kept=pa.schema([*kept, *fields], kept.metadata))
+
+        def made_of(lonlat: LonLat) -> tuple[list[pa.Array], tuple[Cells | None, Rows]]:
+            return list(context(lonlat).columns().values()) if context else [], recipe.embed(lonlat)
+
         progress.begin("embedding", points)
         with sink(staging, layout) as write, ThreadPoolExecutor(threads) as pool:
-            for block, (cells, rows) in _in_order(pool, recipe.embed, _placed(source, locations), threads + 2):
-                write(types.cast(block) if types else block, cells, rows)
+            for block, (columns, made) in _in_order(pool, made_of, _placed(source, locations), threads + 2):
+                given = types.cast(block) if types else block
+                write(pa.RecordBatch.from_arrays([*given.columns, *columns], schema=layout.kept), *made)
                 progress.advance(block.num_rows)
     return Report(points, perf_counter() - started)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import monotonic
 from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+LINE_EVERY_S = 30
 
 
 class Progress(Protocol):
@@ -47,3 +51,19 @@ class Bar:
 
     def advance(self, rows: int) -> None:
         self._rich.advance(self._task, rows)
+
+
+class Lines:
+    """A line now and then, for the log of a job that no one watches."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = monotonic) -> None:
+        self._write, self._clock = write, clock
+
+    def begin(self, stage: str, total: int | None) -> None:
+        self._stage, self._total, self._done, self._told_at = stage, total, 0, self._clock()
+
+    def advance(self, rows: int) -> None:
+        self._done += rows
+        if self._clock() - self._told_at >= LINE_EVERY_S:
+            self._told_at = self._clock()
+            self._write(f"{self._done:,}{'' if self._total is None else f' of {self._total:,}'} {self._stage}")

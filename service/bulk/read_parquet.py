@@ -29,7 +29,7 @@ class ParquetSource:
         try:
             schema = pq.read_schema(path)
         except pa.ArrowInvalid as error:
-            raise BadTable(f"{path} is not Parquet: {_first_line(error)}") from error
+            raise BadTable(f"{path} is not Parquet: {first_line(error)}") from error
         check_columns(path, schema)
         return cls(path, schema)
 
@@ -38,11 +38,12 @@ class ParquetSource:
             with pq.ParquetFile(self.path, buffer_size=READ_AHEAD_BYTES, pre_buffer=False) as file:
                 yield from file.iter_batches(BLOCK_ROWS, columns=columns, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
-            raise BadTable(f"{self.path} is damaged: {_first_line(error)}") from error
+            raise BadTable(f"{self.path} is damaged: {first_line(error)}") from error
 
     def place_of(self, row: int) -> str:
         return f"row {row + 1}"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What Arrow says, without where it says it."""
     return str(error).partition("\n")[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.bundle import BundleCard, LonLat
-from service.embedding.backends.base import Backend, Rows, embed_checked
+from service.embedding.backends.base import Backend, Rows, batch_points_of, embed_checked
 from service.embedding.cells import Cells, cells_of, centres_of
 from service.embedding.rows import shape_rows
 from service.errors import InvalidRequest, ItemError
@@ -27,17 +27,24 @@ class Recipe:
     @classmethod
     def of(cls, card: BundleCard, backend: Backend, *, exact: bool, dimensions: int | None, normalize: bool) -> Recipe:
         """Raises InvalidRequest where the card does not allow so many dimensions."""
-        if dimensions is not None and dimensions not in card.dimensions:
-            allowed = ", ".join(map(str, card.dimensions))
-            raise InvalidRequest([ItemError("", f"dimensions {dimensions} is not one of {card.name}'s: {allowed}")])
-        return cls(backend, None if exact else card.snap_resolution, dimensions or card.embedding_dim, normalize)
+        snap_resolution = None if exact else card.snap_resolution
+        return cls(backend, snap_resolution, allowed_dimensions(card, dimensions), normalize)
 
     def embed(self, lonlat: LonLat) -> tuple[Cells | None, Rows]:
         """The cell of each place (None where it is not snapped) and its row; raises BackendFailed."""
         cells = None if self.snap_resolution is None else cells_of(lonlat, self.snap_resolution)
         encoded = lonlat if cells is None else centres_of(cells)
         rows = np.empty((len(lonlat), self.dimensions), np.float32)
-        for start in range(0, len(lonlat), CHUNK_ROWS):
-            chunk = slice(start, start + CHUNK_ROWS)
+        batch = batch_points_of(self.backend)
+        for start in range(0, len(lonlat), batch):
+            chunk = slice(start, start + batch)
             rows[chunk] = shape_rows(embed_checked(self.backend, encoded[chunk]), self.dimensions, self.normalize)
         return cells, rows
+
+
+def allowed_dimensions(card: BundleCard, dimensions: int | None) -> int:
+    """So many, all where it is None. Raises InvalidRequest where the card does not allow that prefix."""
+    if dimensions is not None and dimensions not in card.dimensions:
+        allowed = ", ".join(map(str, card.dimensions))
+        raise InvalidRequest([ItemError("", f"dimensions {dimensions} is not one of {card.name}'s: {allowed}")])
+    return dimensions or card.embedding_dim

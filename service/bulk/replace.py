@@ -25,14 +25,15 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
     staging = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
     try:
         yield staging
-        _sync(staging)
+        sync(staging)
         staging.replace(final)
-        _sync(final.parent)
+        sync(final.parent)
     finally:
         staging.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have what was written to a file or a folder survive the loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,17 +18,19 @@ EMBEDDING = "embedding"
 ROW_GROUP_BYTES = 32 * 2**20
 
 
+WriteBatch = Callable[[pa.RecordBatch], None]
+
+
 @contextmanager
-def parquet_sink(path: Path, layout: Layout) -> Iterator[Write]:
-    schema = embedding_schema(layout.kept, layout.model, layout.digest, layout.dimensions, layout.has_cell)
+def row_groups(path: Path, schema: pa.Schema, dictionaries: Sequence[str]) -> Iterator[WriteBatch]:
+    """A file, zstd, written whenever there is enough for a row group; columns in `dictionaries` repeat values."""
     waiting: list[pa.RecordBatch] = []
     waiting_bytes = 0
 
-    def write(block: pa.RecordBatch, cells: Cells | None, rows: Rows) -> None:
+    def write(batch: pa.RecordBatch) -> None:
         nonlocal waiting_bytes
-        added = embedding_columns(cells if layout.has_cell else None, rows)
-        waiting.append(pa.RecordBatch.from_arrays([*block.columns, *added.values()], schema=schema))
-        waiting_bytes += waiting[-1].nbytes
+        waiting.append(batch)
+        waiting_bytes += batch.nbytes
         if waiting_bytes >= ROW_GROUP_BYTES:
             flush()
             waiting_bytes = 0
@@ -40,12 +42,21 @@ def parquet_sink(path: Path, layout: Layout) -> Iterator[Write]:
             waiting.clear()
 
     # Embeddings have next to no repeats, but their exponents are alike: split into bytes, they compress.
+    split = [f"{EMBEDDING}.list.element"] if EMBEDDING in schema.names else False
     with pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        use_dictionary=layout.kept.names,
-        use_byte_stream_split=[f"{EMBEDDING}.list.element"],
+        path, schema, compression="zstd", use_dictionary=list(dictionaries), use_byte_stream_split=split
     ) as writer:
         yield write
         flush()
+
+
+@contextmanager
+def parquet_sink(path: Path, layout: Layout) -> Iterator[Write]:
+    schema = embedding_schema(layout.kept, layout.model, layout.digest, layout.dimensions, layout.has_cell)
+    with row_groups(path, schema, layout.kept.names) as write_batch:
+
+        def write(block: pa.RecordBatch, cells: Cells | None, rows: Rows) -> None:
+            added = embedding_columns(cells if layout.has_cell else None, rows)
+            write_batch(pa.RecordBatch.from_arrays([*block.columns, *added.values()], schema=schema))
+
+        yield write

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from service.embedding.cells import Cells, centres_of, children_of, coarsest_cells, number_of_cells, outline_of
+from service.embedding.cells import (
+    Cells,
+    centres_of,
+    children_of,
+    coarsest_cells,
+    number_of_cells,
+    outline_of,
+    resolution_of,
+)
 from service.embedding.pieces import others_turn
 from service.errors import InvalidRequest, ItemError
+from service.maps.antimeridian import unwrapped, within_the_map
 from service.maps.geometry import Geometry
 from service.maps.grid import BBox, Degrees
 
@@ -33,13 +41,13 @@ async def covering(region: BBox | Geometry, resolution: int, max_cells: int = MA
     _check_resolution(region, resolution, max_cells)
     found: list[Cells] = []
     total = 0
-    for candidates in _descend(region, resolution):
-        centres = centres_of(candidates)
+    for piece in candidates(region, resolution):
+        centres = centres_of(piece)
         if isinstance(region, BBox):
             inside = region.contains(centres)
         else:
             inside = await asyncio.to_thread(region.contains, centres)
-        found.append(candidates[inside])
+        found.append(piece[inside])
         total += len(found[-1])
         if total > max_cells:
             raise _too_many(region, max_cells)
@@ -47,7 +55,7 @@ async def covering(region: BBox | Geometry, resolution: int, max_cells: int = MA
     if total == 0:
         message = f"no cell of resolution {resolution} has its centre in the region: choose a finer one"
         raise InvalidRequest([ItemError("/h3_resolution", message)])
-    return np.sort(np.concatenate(found))
+    return np.concatenate(found)
 
 
 def outline(cell: int) -> dict[str, Any]:
@@ -56,19 +64,10 @@ def outline(cell: int) -> dict[str, Any]:
     Edges are straight in degrees, as RFC 7946 has them. A cell that holds a pole reaches up to it all along the width
     of the map.
     """
-    corners = outline_of(cell)
-    steps = np.diff(corners[:, 0], append=corners[0, 0])
-    steps -= 360 * np.round(steps / 360)  # each edge the short way round
-    turn = round(steps.sum() / 360)
-    unwrapped = corners[0, 0] + np.concatenate([[0.0], np.cumsum(steps)[:-1]])
-    ring = np.column_stack([unwrapped, corners[:, 1]])
+    ring, turn = unwrapped(outline_of(cell))
     if turn:
         return {"type": "Polygon", "coordinates": [_closed(_cap(ring, turn))]}
-    parts = []
-    for shift in (-360, 0, 360):
-        part = _clipped(_clipped(ring + np.array([shift, 0.0]), -180, +1), 180, -1)
-        if len(part) >= 3:
-            parts.append([_closed(part)])
+    parts = [[_closed(part)] for part in within_the_map(ring)]
     if len(parts) == 1:
         return {"type": "Polygon", "coordinates": parts[0]}
     return {"type": "MultiPolygon", "coordinates": parts}
@@ -78,37 +77,49 @@ def _check_resolution(region: BBox | Geometry, resolution: int, max_cells: int) 
     if not 0 <= resolution <= FINEST:
         message = f"h3_resolution is {resolution}; it must be from 0 to {FINEST}"
         raise InvalidRequest([ItemError("/h3_resolution", message)])
-    if isinstance(region, BBox) and _expected(region, resolution) > 2 * max_cells:  # cells differ in size by about 2
+    if (
+        isinstance(region, BBox) and expected_cells(region, resolution) > 2 * max_cells
+    ):  # cells differ in size by about 2
         raise _too_many(region, max_cells)
 
 
-def _expected(region: BBox | Geometry, resolution: int) -> float:
+def expected_cells(region: BBox | Geometry, resolution: int) -> float:
     """About how many cells there are in the region."""
     return region.steradians / (4 * math.pi) * number_of_cells(resolution)
 
 
 def _too_many(region: BBox | Geometry, max_cells: int) -> InvalidRequest:
-    fits = max((r for r in range(FINEST + 1) if _expected(region, r) <= max_cells), default=0)
+    fits = max((r for r in range(FINEST + 1) if expected_cells(region, r) <= max_cells), default=0)
     message = f"the region holds more than {max_cells} cells: choose resolution {fits} or a coarser one"
     return InvalidRequest([ItemError("/h3_resolution", message)])
 
 
-def _descend(region: BBox | Geometry, resolution: int) -> Iterator[Cells]:
-    """Cells of `resolution`, some hundred at once: all whose centre may be in the region, each once."""
-    stack = [(int(cell), 0) for cell in coarsest_cells()]
-    if resolution == 0:
-        yield coarsest_cells()
+def candidates(region: BBox | Geometry, resolution: int, within: int | None = None) -> Iterator[Cells]:
+    """Cells of `resolution`, some hundred at once and in ascending order: all whose centre may be in the region.
+
+    Each once; those that descend from the cell `within`, where that is given, of a resolution coarser than theirs.
+    """
+    roots = np.sort(coarsest_cells()) if within is None else np.array([within], np.uint64)
+    stack = [(int(cell), resolution_of(int(cell))) for cell in roots[::-1]]
+    if stack[0][1] == resolution:
+        yield roots
         return
     while stack:
         cell, level = stack.pop()
         if not _may_reach(cell, region):
             continue
         finer = resolution - STEP * ((resolution - level - 1) // STEP)  # so that the last step is a whole one
-        children = children_of(cell, finer)
+        children = np.sort(children_of(cell, finer))
         if finer == resolution:
             yield children
         else:
-            stack += [(int(child), finer) for child in children]
+            stack += [(int(child), finer) for child in children[::-1]]
+
+
+def reachable(region: BBox | Geometry, resolution: int) -> Cells:
+    """Every cell of `resolution` that may have descendants whose centre is in the region, in ascending order."""
+    pieces = [[cell for cell in piece.tolist() if _may_reach(cell, region)] for piece in candidates(region, resolution)]
+    return np.array([cell for piece in pieces for cell in piece], np.uint64)
 
 
 def _may_reach(cell: int, region: BBox | Geometry) -> bool:
@@ -141,19 +152,6 @@ def _cap(ring: Degrees, turn: int) -> Degrees:
     edge = float(np.interp(180, [lons[-1], lons[0] + 360], [lats[-1], lats[0]]))
     cap = np.column_stack([[-180, *lons, 180, 180, -180], [edge, *lats, edge, pole, pole]])
     return cap if turn > 0 else cap[::-1]
-
-
-def _clipped(ring: Degrees, lon: float, side: int) -> Degrees:
-    """The part of the ring, not closed, east (+1) or west (-1) of a meridian (Sutherland and Hodgman 1974)."""
-    kept = []
-    for a, b in pairwise([*ring, *ring[:1]]):
-        inside_a, inside_b = side * (a[0] - lon) >= 0, side * (b[0] - lon) >= 0
-        if inside_a:
-            kept.append(a)
-        if inside_a != inside_b:
-            kept.append(np.array([lon, a[1] + (lon - a[0]) / (b[0] - a[0]) * (b[1] - a[1])]))
-    clipped = np.array(kept).reshape(-1, 2)
-    return clipped if len(clipped) and np.ptp(clipped[:, 0]) > 0 else clipped[:0]
 
 
 def _closed(ring: Degrees) -> list[list[float]]:

@@ -19,6 +19,7 @@ from rasterio.io import DatasetWriter
 from rasterio.shutil import copy
 from rasterio.windows import Window
 
+from service.bundle import BundleCard
 from service.embedding.model import Model
 from service.maps.geometry import Geometry
 from service.maps.grid import Grid
@@ -47,22 +48,23 @@ async def write_cog(
     """
     plain = path.with_name(f"{path.name}.strips")
     try:
-        file = await asyncio.to_thread(_create, plain, grid, layer, _tags(model, layer))
+        file = await asyncio.to_thread(create, plain, grid, layer, tags_of(model.bundle.card, layer))
         try:
             top = 0
             async with aclosing(strips(model, grid, layer, deadline)) as computed:
                 async for strip in computed:
-                    await asyncio.to_thread(_write, file, strip, top, grid, layer, inside)
+                    await asyncio.to_thread(write_strip, file, strip, top, grid, layer, inside)
                     top += len(strip)
                     advance(strip.shape[0] * strip.shape[1])
         finally:
             await asyncio.to_thread(file.close)
-        await asyncio.to_thread(_optimize, plain, path, layer)
+        await asyncio.to_thread(optimize, plain, path, layer)
     finally:
         plain.unlink(missing_ok=True)
 
 
-def _create(path: Path, grid: Grid, layer: Layer, tags: dict[str, str]) -> DatasetWriter:
+def create(path: Path, grid: Grid, layer: Layer, tags: dict[str, str]) -> DatasetWriter:
+    """A plain GeoTIFF of the grid, for strips to be written to. Blocks, as the two that follow do."""
     _, profile = as_stored(np.empty((0, 0, 0), np.float32), layer)
     with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
         file = rasterio.open(
@@ -89,7 +91,7 @@ def _create(path: Path, grid: Grid, layer: Layer, tags: dict[str, str]) -> Datas
     return file
 
 
-def _write(
+def write_strip(
     file: DatasetWriter,
     strip: Values,
     top: int,
@@ -97,6 +99,7 @@ def _write(
     layer: Layer,
     inside: Geometry | None,
 ) -> None:
+    """Write rows of the grid, (h, W, bands), from row `top` on; outside of `inside` there is no data."""
     if inside is not None:
         strip[~inside.mask(grid.lons, grid.lats[top : top + len(strip)])] = np.nan
     stored, _ = as_stored(np.moveaxis(strip, 2, 0), layer)
@@ -104,7 +107,8 @@ def _write(
         file.write(stored, window=Window(0, top, grid.width, len(strip)))
 
 
-def _optimize(plain: Path, path: Path, layer: Layer) -> None:
+def optimize(plain: Path, path: Path, layer: Layer) -> None:
+    """Make a Cloud-Optimized GeoTIFF of a plain one."""
     categories = layer.categories is not None
     with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
         copy(
@@ -119,9 +123,8 @@ def _optimize(plain: Path, path: Path, layer: Layer) -> None:
         )
 
 
-def _tags(model: Model, layer: Layer) -> dict[str, str]:
+def tags_of(card: BundleCard, layer: Layer) -> dict[str, str]:
     """What the file says of itself; the name of each category under CATEGORY_ and its code."""
-    card = model.bundle.card
     tags = {"MODEL": card.name, "MODEL_DIGEST": card.digest, "LAYER": layer.name}
     if layer.unit:
         tags["UNIT"] = layer.unit

@@ -15,6 +15,7 @@ from service.embedding.model import Model
 from service.errors import InvalidRequest, ItemError
 from service.maps.cells import covering
 from service.maps.cog import write_cog
+from service.maps.geometry import Geometry
 from service.maps.grid import BBox, Grid
 from service.maps.layers import HeadLayer, Layer, Similarity
 from service.maps.regions import colored_raster, values_of_cells
@@ -35,12 +36,17 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a file is to hold: the pixels of `grid`, or else the cells of `bbox` at `h3_resolution`."""
+    """What a file is to hold: the pixels of `grid`, empty outside of `area`, or else its cells at `h3_resolution`."""
 
     suffix: str
-    bbox: BBox
+    area: BBox | Geometry
     grid: Grid | None
     h3_resolution: int | None
+
+    @property
+    def inside(self) -> Geometry | None:
+        """The area, where a box does not say it all."""
+        return self.area if isinstance(self.area, Geometry) else None
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Look:
 
 def sheet_for(
     path: Path,
-    bbox: BBox,
+    area: BBox | Geometry,
     *,
     width: int | None = None,
     height: int | None = None,
@@ -67,9 +73,18 @@ def sheet_for(
     if suffix in CELLS:
         if h3_resolution is None or (width, height, degrees) != (None, None, None):
             raise _invalid("h3_resolution", f"{suffix} holds H3 cells: give their resolution, and no pixels")
-        return Sheet(suffix, bbox, None, h3_resolution)
+        return Sheet(suffix, area, None, h3_resolution)
     if h3_resolution is not None:
         raise _invalid("h3_resolution", f"{suffix} holds pixels: give their width and height, or their size")
+    bbox = box_around(area)
+    grid = Grid.of_bbox(bbox, *size_of(bbox, width, height, degrees))
+    if suffix == ".png" and len(grid) > MAX_PICTURE:
+        raise _invalid("output", f"a .png holds at most {MAX_PICTURE} pixels, not {len(grid)}: write a .tif")
+    return Sheet(suffix, area, grid, None)
+
+
+def size_of(bbox: BBox, width: int | None, height: int | None, degrees: float | None) -> tuple[int, int]:
+    """Pixels from west to east and from north to south. Raises InvalidRequest."""
     if degrees is not None and (width, height) != (None, None):
         raise _invalid("resolution", "give the size of pixels, or their number")
     if degrees is None:
@@ -77,10 +92,11 @@ def sheet_for(
     if not (math.isfinite(degrees) and degrees > 0):
         raise _invalid("resolution", f"{degrees} is no size of a pixel in degrees")
     columns, rows = (_count(extent, degrees) for extent in (bbox.width, bbox.height))
-    grid = Grid.of_bbox(bbox, columns if width is None else width, rows if height is None else height)
-    if suffix == ".png" and len(grid) > MAX_PICTURE:
-        raise _invalid("output", f"a .png holds at most {MAX_PICTURE} pixels, not {len(grid)}: write a .tif")
-    return Sheet(suffix, bbox, grid, None)
+    return columns if width is None else width, rows if height is None else height
+
+
+def box_around(area: BBox | Geometry) -> BBox:
+    return area.bbox if isinstance(area, Geometry) else area
 
 
 def bbox_of(text: str) -> BBox:
@@ -100,7 +116,8 @@ async def layer_for(model: Model, references: list[str], negatives: list[str], h
         return HeadLayer(model.heads.named(head))
     if not references:
         raise _invalid("reference", "give a reference as lon,lat, or a head")
-    places = [_place("reference", text) for text in references] + [_place("negative", text) for text in negatives]
+    places = [place_of("reference", text) for text in references]
+    places += [place_of("negative", text) for text in negatives]
     rows = await model.embedder.batcher.embed(LonLat.from_degrees(places), FOREVER)
     return Similarity(rows[: len(references)], rows[len(references) :])
 
@@ -123,14 +140,16 @@ async def write_map(
         await _write_cells(path, sheet, model, layer, begin, advance)
     elif sheet.suffix == ".png":
         begin("map", len(sheet.grid))
-        await _write_picture(path, sheet.grid, model, layer, style, advance)
+        await _write_picture(path, sheet.grid, model, layer, style, sheet.inside, advance)
     else:
         begin("map", len(sheet.grid))
-        await write_cog(path, model, sheet.grid, layer, FOREVER, advance=advance)
+        await write_cog(path, model, sheet.grid, layer, FOREVER, inside=sheet.inside, advance=advance)
 
 
-async def _write_picture(path: Path, grid: Grid, model: Model, layer: Layer, style: Style, advance: Advance) -> None:
-    pixels = await colored_raster(model, grid, layer, style, FOREVER, advance=advance)
+async def _write_picture(
+    path: Path, grid: Grid, model: Model, layer: Layer, style: Style, inside: Geometry | None, advance: Advance
+) -> None:
+    pixels = await colored_raster(model, grid, layer, style, FOREVER, inside=inside, advance=advance)
     await asyncio.to_thread(lambda: _save(path, [picture(pixels, grid, "png")]))
 
 
@@ -138,7 +157,7 @@ async def _write_cells(
     path: Path, sheet: Sheet, model: Model, layer: Layer, begin: Callable[[str, int], None], advance: Advance
 ) -> None:
     assert sheet.h3_resolution is not None
-    cells = await covering(sheet.bbox, sheet.h3_resolution)
+    cells = await covering(sheet.area, sheet.h3_resolution)
     begin("map", len(cells))
     done = []
     for start in range(0, len(cells), CELLS_AT_ONCE):
@@ -173,7 +192,8 @@ def _count(extent: float, degrees: float) -> int:
     return max(1, round(min(extent / degrees, 1e9)))
 
 
-def _place(option: str, text: str) -> tuple[float, float]:
+def place_of(option: str, text: str) -> tuple[float, float]:
+    """A place written as lon,lat in degrees. Raises InvalidRequest, which names the option."""
     try:
         lon, lat = map(float, text.split(","))
         LonLat.from_degrees([[lon, lat]])

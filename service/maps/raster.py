@@ -11,14 +11,16 @@ from functools import partial
 import numpy as np
 
 from service.bundle import LonLat
-from service.embedding.backends.base import Rows, checked, embed_checked
+from service.embedding.backends.base import Backend, GridBackend, Rows, checked, embed_checked
 from service.embedding.model import Model
 from service.embedding.units import in_order
-from service.maps.grid import Grid, lonlat_of
+from service.maps.grid import Degrees, Grid, lonlat_of
 from service.maps.layers import Layer, Values
 
 UNIT_COLUMNS = 256
 """A unit is so wide at most: its rows share what is made for a column, and its columns what is made for a row."""
+HERE_POINTS = 512
+"""Of a unit where nobody waits beside it: as many as the service computes at once."""
 STRIP_POINTS = 131_072
 """As many make a strip, or a unit's rows where those are more."""
 
@@ -58,6 +60,20 @@ async def strips(model: Model, grid: Grid, layer: Layer, deadline: float) -> Asy
                 yield strip
 
 
+def strips_here(backend: Backend, grid_backend: GridBackend | None, grid: Grid, layer: Layer) -> Iterator[Values]:
+    """As `strips`, in this very thread. Raises BackendFailed."""
+    strip = np.empty((0, grid.width, layer.bands), np.float32)
+    for block in _blocks(grid, HERE_POINTS):
+        top, height = block.strip.start, block.strip.stop - block.strip.start
+        if block.rows.start == top and block.columns.start == 0:
+            strip = np.empty((height, grid.width, layer.bands), np.float32)
+        lons, lats = grid.lons[block.columns], grid.lats[block.rows]
+        values = _values_over(backend, grid_backend, layer, lons, lats)
+        strip[block.rows.start - top : block.rows.stop - top, block.columns] = values
+        if block.rows.stop == block.strip.stop and block.columns.stop == grid.width:
+            yield strip
+
+
 async def raster(model: Model, grid: Grid, layer: Layer, deadline: float) -> Values:
     """The whole grid at once, (H, W, bands): for tiles and pictures. Raises what `strips` raises."""
     return np.concatenate([strip async for strip in strips(model, grid, layer, deadline)])
@@ -93,11 +109,15 @@ def _blocks(grid: Grid, unit_points: int) -> Iterator[_Block]:
 def _block_values(model: Model, grid: Grid, layer: Layer, block: _Block) -> tuple[_Block, Values]:
     """In a worker: (h, w, bands)."""
     lons, lats = grid.lons[block.columns], grid.lats[block.rows]
-    if model.grid_backend is None:
-        rows = embed_checked(model.backend, lonlat_of(lons, lats))
-    else:
-        rows = model.grid_backend.embed_grid(lons, lats)
-    return block, _values_of(layer, rows).reshape(len(lats), len(lons), layer.bands)
+    return block, _values_over(model.backend, model.grid_backend, layer, lons, lats)
+
+
+def _values_over(
+    backend: Backend, grid_backend: GridBackend | None, layer: Layer, lons: Degrees, lats: Degrees
+) -> Values:
+    """(h, w, bands)."""
+    rows = grid_backend.embed_grid(lons, lats) if grid_backend else embed_checked(backend, lonlat_of(lons, lats))
+    return _values_of(layer, rows).reshape(len(lats), len(lons), layer.bands)
 
 
 def _place_values(model: Model, lonlat: LonLat, layer: Layer) -> Values:

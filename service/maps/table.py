@@ -13,6 +13,7 @@ from service.embedding.cells import Cells, cell_strings
 from service.maps.cells import outline
 from service.maps.layers import Layer, Values
 
+VALUE = "value"
 FEATURES_A_PIECE = 32
 """About a millisecond of outlines."""
 
@@ -22,13 +23,23 @@ def table_of(cells: Cells, values: Values, layer: Layer, metadata: dict[str, str
 
     `values` are (n, 1). The unit stands in the metadata of the field, and `metadata` in that of the table.
     """
+    h3 = pa.field("h3", pa.uint64(), nullable=False)
+    schema = pa.schema([h3, value_field(layer)], metadata={"layer": layer.name, **metadata})
+    return pa.table([pa.array(cells), value_column(values, layer)], schema)
+
+
+def value_field(layer: Layer) -> pa.Field:
+    """The column `value`, with the unit in its metadata."""
+    kind = pa.float32() if layer.categories is None else pa.dictionary(pa.int32(), pa.string())
+    return pa.field(VALUE, kind, nullable=False, metadata={"unit": layer.unit} if layer.unit else None)
+
+
+def value_column(values: Values, layer: Layer) -> pa.Array:
+    """Values (n, 1) as `value_field` has them."""
     column = pa.array(values[:, 0])
-    if layer.categories is not None:
-        column = pa.DictionaryArray.from_arrays(column.cast(pa.int32()), pa.array(layer.categories, pa.string()))
-    unit = {"unit": layer.unit} if layer.unit else None
-    value = pa.field("value", column.type, nullable=False, metadata=unit)
-    schema = pa.schema([pa.field("h3", pa.uint64(), nullable=False), value], metadata={"layer": layer.name, **metadata})
-    return pa.table([pa.array(cells), column], schema)
+    if layer.categories is None:
+        return column
+    return pa.DictionaryArray.from_arrays(column.cast(pa.int32()), pa.array(layer.categories, pa.string()))
 
 
 def arrow_bytes(table: pa.Table) -> bytes:
