@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import Response
 
 from service.api import schemas
+from service.api.cautions import WARNINGS_SCHEMA, Warnings, json_tail, note_places
 from service.api.embeddings import SMALL_JSON_BYTES
 from service.api.formats import ARROW_STREAM, JSON, OCTET_STREAM, Answer, Buffer, encode_json, media_type_for
 from service.api.names import list_of_names
@@ -97,6 +98,7 @@ COMPARE_ANSWER: dict[str, Any] = {
         },
         "usage": schemas.USAGE,
         "embeddings": {"type": "array", "items": schemas.EMBEDDINGS_ANSWER, "description": "of each model, in order"},
+        "warnings": WARNINGS_SCHEMA,
     },
 }
 
@@ -132,7 +134,7 @@ async def compare_models(request: Request) -> Response:
     deadline = deadline_of(request, limits)
     with cast(Timing, request.state.timing).stage("read"):
         lonlat, options = await read_places(request, CompareOptions, limits, deadline)
-    request.state.places = lonlat
+    warnings = note_places(request, lonlat)
     _check(lonlat, options, cast(Settings, request.app.state.settings).max_compare_points)
     names = await _names(cast(Models, request.app.state.models), options.models, deadline)
     k = options.k or min(NEIGHBOURS, len(lonlat) - 1)
@@ -140,7 +142,7 @@ async def compare_models(request: Request) -> Response:
     answers, agreements = await unless_client_leaves(request, comparing)
     shown = answers if options.embeddings else []
     small = sum(answer.embedded.rows.nbytes for answer in shown) <= SMALL_JSON_BYTES
-    return await respond(request, _json(answers, agreements, k, shown), JSON, {}, small=small)
+    return await respond(request, _json(answers, agreements, k, shown, warnings), JSON, {}, small=small)
 
 
 def _check(lonlat: LonLat, options: CompareOptions, max_points: int) -> None:
@@ -183,7 +185,7 @@ async def _compare(
 
 
 def _json(
-    answers: Sequence[Answer], agreements: Sequence[Agreement], k: int, shown: Sequence[Answer]
+    answers: Sequence[Answer], agreements: Sequence[Agreement], k: int, shown: Sequence[Answer], warnings: Warnings
 ) -> Iterator[Buffer]:
     """`shown` are those whose embeddings are written, each as `/v1/embeddings` has them, in chunks."""
     models = [
@@ -201,7 +203,7 @@ def _json(
     points = sum(map(len, answers))
     usage = {"prompt_tokens": points, "total_tokens": points}
     head = {"object": "comparison", "models": models, "k": k, "pairs": pairs, "usage": usage}
-    yield orjson.dumps(head)[:-1]
+    yield orjson.dumps(head)[:-1] + json_tail(warnings)
     for index, answer in enumerate(shown):
         yield b"," if index else b',"embeddings":['
         yield from encode_json(answer)

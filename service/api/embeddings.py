@@ -8,16 +8,28 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api import schemas
-from service.api.formats import ARROW_STREAM, ENCODERS, JSON, OCTET_STREAM, Answer, media_type_for
+from service.api.cautions import note_places
+from service.api.formats import (
+    ARROW_STREAM,
+    CONTEXT_MEDIA_TYPES,
+    ENCODERS,
+    JSON,
+    OCTET_STREAM,
+    Answer,
+    media_type_for,
+)
 from service.api.reading import Limits, deadline_of, read_places, unless_client_leaves
 from service.api.schemas import EmbeddingOptions
 from service.api.sending import respond
-from service.bundle import BundleCard
+from service.bundle import BundleCard, LonLat
+from service.embedding.context import Context, context_of
 from service.embedding.embedder import Embedded
+from service.embedding.model import Model
 from service.embedding.models import Models
 from service.embedding.rows import shape_rows
 from service.embedding.timing import Timing
 from service.errors import InvalidRequest, ItemError
+from service.geography.land import Land
 
 router = APIRouter()
 
@@ -56,19 +68,36 @@ async def embed(request: Request) -> Response:
     limits = cast(Limits, request.app.state.limits)
     models = cast(Models, request.app.state.models)
     timing = cast(Timing, request.state.timing)
-    media_type = media_type_for(request.headers.get("accept"))
+    accept = request.headers.get("accept")
+    media_type = media_type_for(accept)
     deadline = deadline_of(request, limits)
     with timing.stage("read"):
         lonlat, options = await read_places(request, EmbeddingOptions, limits, deadline)
-    request.state.places = lonlat
+    if options.context:
+        media_type = media_type_for(accept, CONTEXT_MEDIA_TYPES, " with context")
+    warnings = note_places(request, lonlat)
     async with models.using(options.model, deadline) as model:
         card = model.bundle.card
         dimensions = _allowed_dimensions(card, options.dimensions)
-        embedding = model.embedder.embed(lonlat, exact=options.exact, deadline=deadline, timing=timing)
-        embedded = await unless_client_leaves(request, embedding)
-    rows = shape_rows(embedded.rows, dimensions, options.normalize)
-    answer = Answer(card.name, card.digest, Embedded(lonlat, embedded.cells, rows), options.encoding_format == "base64")
+        embedded, context = await unless_client_leaves(request, _embed(request, model, lonlat, options, deadline))
+    shaped = Embedded(lonlat, embedded.cells, shape_rows(embedded.rows, dimensions, options.normalize))
+    as_base64 = options.encoding_format == "base64"
+    answer = Answer(card.name, card.digest, shaped, as_base64, context, warnings)
     return await _respond(request, answer, media_type)
+
+
+async def _embed(
+    request: Request, model: Model, lonlat: LonLat, options: EmbeddingOptions, deadline: float
+) -> tuple[Embedded, Context | None]:
+    timing = cast(Timing, request.state.timing)
+    embedder = model.embedder
+    with embedder.admitted(len(lonlat)):  # until the context is known too: no answer is refused halfway
+        embedded = await embedder.embed_admitted(lonlat, exact=options.exact, deadline=deadline, timing=timing)
+        if not options.context:
+            return embedded, None
+        with timing.stage("context"):
+            land = cast(Land, request.app.state.land)
+            return embedded, await context_of(embedder.batcher, land, model.training_places, lonlat, deadline)
 
 
 def _allowed_dimensions(card: BundleCard, asked: int | None) -> int:

@@ -11,8 +11,10 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from service.api.cautions import Warnings, json_tail
 from service.embedding.backends.base import Rows
 from service.embedding.cells import Cells, cell_strings
+from service.embedding.context import CONTEXT_FIELDS, LAND, NEAREST, Context
 from service.embedding.embedder import Embedded
 from service.embedding.table import arrow_stream_of, embedding_columns, embedding_schema, parquet_of
 from service.errors import NotAcceptable
@@ -32,12 +34,17 @@ Buffer = bytes | memoryview
 
 @dataclass(frozen=True)
 class Answer:
-    """Embeddings as a client asked for them: `embedded.rows` already cut to dimensions and normalised."""
+    """Embeddings as a client asked for them: `embedded.rows` already cut to dimensions and normalised.
+
+    `context` is None where it was not asked for; numbers alone have no room for it.
+    """
 
     model: str
     digest: str
     embedded: Embedded
     base64: bool
+    context: Context | None = None
+    warnings: Warnings = ()
 
     def __len__(self) -> int:
         return len(self.embedded.rows)
@@ -56,9 +63,12 @@ def encode_json(answer: Answer) -> Iterator[Buffer]:
         for start in range(chunk, min(chunk + JSON_ROWS_PER_CHUNK, len(rows)), JSON_ROWS_AT_ONCE):
             stop = start + JSON_ROWS_AT_ONCE
             items = _json_items(rows[start:stop], None if cells is None else cells[start:stop], start, answer.base64)
+            if answer.context is not None:
+                _add_context(items, answer.context[start:stop])
             written.append(orjson.dumps(items, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
         yield b",".join(written)
-    yield b'],"usage":' + orjson.dumps({"prompt_tokens": len(rows), "total_tokens": len(rows)}) + b"}"
+    usage = orjson.dumps({"prompt_tokens": len(rows), "total_tokens": len(rows)})
+    yield b'],"usage":' + usage + json_tail(answer.warnings) + b"}"
 
 
 def _json_items(
@@ -76,6 +86,13 @@ def _json_items(
         for item, cell in zip(items, cell_strings(cells), strict=True):
             item["cell"] = cell
     return items
+
+
+def _add_context(items: list[dict[str, object]], context: Context) -> None:
+    """numpy's own float32 stay, since they are written with no more digits than they have."""
+    nearest = [None] * len(items) if context.nearest_sample_km is None else context.nearest_sample_km
+    for item, kilometres, land in zip(items, nearest, context.land.tolist(), strict=True):
+        item[NEAREST], item[LAND] = kilometres, land
 
 
 def encode_octet_stream(answer: Answer) -> Iterator[Buffer]:
@@ -106,16 +123,22 @@ def npy_of(rows: Rows) -> memoryview:
 
 
 def _table(answer: Answer) -> pa.Table:
-    """lon, lat (the given place), h3 (the cell encoded; absent with exact) and embedding."""
+    """lon, lat (the given place), what is asked of it, h3 (the cell encoded; absent with exact) and embedding."""
     lon, lat = answer.embedded.lonlat.degrees.T
     columns = {"lon": pa.array(lon), "lat": pa.array(lat)}
+    given = [("lon", pa.float64()), ("lat", pa.float64())]
+    if answer.context is not None:
+        columns |= answer.context.columns()
+        given += CONTEXT_FIELDS
     columns |= embedding_columns(answer.embedded.cells, answer.embedded.rows)
-    places = pa.schema([("lon", pa.float64()), ("lat", pa.float64())])
     dimensions = answer.embedded.rows.shape[1]
-    schema = embedding_schema(places, answer.model, answer.digest, dimensions, answer.embedded.cells is not None)
+    schema = embedding_schema(
+        pa.schema(given), answer.model, answer.digest, dimensions, answer.embedded.cells is not None
+    )
     return pa.table(columns, schema)
 
 
+CONTEXT_MEDIA_TYPES = (JSON, ARROW_STREAM, PARQUET)
 ENCODERS: dict[str, Encoder] = {
     JSON: encode_json,
     OCTET_STREAM: encode_octet_stream,
@@ -125,17 +148,17 @@ ENCODERS: dict[str, Encoder] = {
 }
 
 
-def media_type_for(accept: str | None, served: Collection[str] = tuple(ENCODERS)) -> str:
+def media_type_for(accept: str | None, served: Collection[str] = tuple(ENCODERS), where: str = "") -> str:
     """The media type of `served` that `accept` likes best (RFC 9110 §12.5.1); the first where it has no preference.
 
-    Raises NotAcceptable where it rules out all of them.
+    Raises NotAcceptable where it rules out all of them; `where` is what of the request allows no others, as " with x".
     """
     if accept is None or not accept.strip():
         return next(iter(served))
     ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
     best = max(served, key=lambda media_type: _quality(media_type, ranges))
     if _quality(best, ranges) <= 0:
-        raise NotAcceptable(f"none of what Accept names is served; there is {', '.join(served)}")
+        raise NotAcceptable(f"none of what Accept names is served{where}; there is {', '.join(served)}")
     return best
 
 

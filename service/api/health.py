@@ -80,6 +80,7 @@ def _model_info(resident: Resident) -> dict[str, Any]:
     described = {
         "id": card.name,
         "digest": card.digest,
+        "training_places": card.training_places.count if card.training_places else None,
         "memory_bytes": memory_of(resident.bundle),
         "loaded": model is not None,
     }
@@ -88,6 +89,8 @@ def _model_info(resident: Resident) -> dict[str, Any]:
     embedder = model.embedder
     return described | {
         "provider": model.backend.provider,
+        "precision": model.precision,
+        "batch_points": embedder.batcher.limits.batch_points,
         "snap_resolution": card.snap_resolution if embedder.snaps(exact=False) else None,
         "queue_points": embedder.batcher.queued_points,
         "cache": embedder.cache.info(embedder.batcher.spent) if embedder.cache else None,

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
+from service.api import cautions
 from service.api.problems import RETRY_AFTER_S, problem
 from service.embedding.timing import Stage, Timing
 from service.metrics import Metrics
@@ -54,6 +55,8 @@ class Observed:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
+                if warnings := scope["state"].get("warnings"):
+                    headers[cautions.HEADER] = cautions.header_of(warnings)
                 headers["Server-Timing"] = _server_timing(timing, perf_counter() - start)
             await send(message)
 
@@ -71,6 +74,8 @@ class Observed:
         fields: dict[str, Any] = {"status": status, "ms": round((end - start) * 1000, 1), "request_id": request_id}
         if self._log_coordinates and (places := scope["state"].get("places")) is not None:
             fields["places"] = places.degrees[:LOGGED_PLACES].tolist()
+        if warnings := scope["state"].get("warnings"):
+            fields["warnings"] = ",".join(warning.code for warning in warnings)
         logs.access.info("%s %s", method, route, extra={"fields": fields})
         if self._traces:
             span = Stage(f"{method} {route}", start, end)

@@ -10,6 +10,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from service.api.cautions import Warnings, json_tail
 from service.api.formats import ARROW_STREAM, JSON, NPY, OCTET_STREAM, PARQUET, Buffer, float32_of, npy_of
 from service.bundle import LonLat
 from service.embedding.cells import Cells, cell_strings
@@ -33,6 +34,7 @@ class PredictionAnswer:
     lonlat: LonLat
     cells: Cells | None
     predictions: list[Prediction]
+    warnings: Warnings = ()
 
     def __len__(self) -> int:
         return len(self.lonlat)
@@ -48,7 +50,8 @@ def encode_json(answer: PredictionAnswer) -> Iterator[Buffer]:
     for start in range(0, len(answer), rows_per_chunk):
         items = _items(answer, slice(start, min(start + rows_per_chunk, len(answer))))
         yield (b"," if start else b"") + orjson.dumps(items, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
-    yield b'],"usage":' + orjson.dumps({"prompt_tokens": len(answer), "total_tokens": len(answer)}) + b"}"
+    usage = orjson.dumps({"prompt_tokens": len(answer), "total_tokens": len(answer)})
+    yield b'],"usage":' + usage + json_tail(answer.warnings) + b"}"
 
 
 def _items(answer: PredictionAnswer, rows: slice) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import Response
 
 from service.api import schemas
+from service.api.cautions import WARNINGS_SCHEMA, Warnings, note_places
 from service.api.formats import ARROW_STREAM, JSON, OCTET_STREAM, media_type_for
 from service.api.names import list_of_names
 from service.api.prediction_formats import MATRICES, PREDICTION_ENCODERS, TOP, PredictionAnswer, matrix_headers
@@ -75,6 +76,7 @@ PREDICTIONS_ANSWER = schemas.listed(
     },
     usage=schemas.USAGE,
 )
+PREDICTIONS_ANSWER["properties"]["warnings"] = WARNINGS_SCHEMA
 
 
 @router.head("/v1/heads", include_in_schema=False)
@@ -143,11 +145,11 @@ async def predict_places(request: Request) -> Response:
     deadline = deadline_of(request, limits)
     with cast(Timing, request.state.timing).stage("read"):
         lonlat, options = await read_places(request, PredictionOptions, limits, deadline)
-    request.state.places = lonlat
+    warnings = note_places(request, lonlat)
     async with cast(Models, request.app.state.models).using(options.model, deadline) as model:
         heads = _heads_of(model, options.head)
         top = None if media_type in MATRICES else TOP
-        predicting = _answer(request, model, heads, lonlat, deadline, options.exact, top)
+        predicting = _answer(request, model, heads, lonlat, deadline, options.exact, top, warnings)
         answer = await unless_client_leaves(request, predicting)
     small = len(lonlat) <= (SMALL_JSON_ITEMS // len(heads) if media_type == JSON else SMALL_BINARY_PLACES // len(heads))
     headers = matrix_headers(answer) if media_type in MATRICES else {}
@@ -166,7 +168,14 @@ def _heads_of(model: Model, names: list[str]) -> list[Head]:
 
 
 async def _answer(
-    request: Request, model: Model, heads: list[Head], lonlat: LonLat, deadline: float, exact: bool, top: int | None
+    request: Request,
+    model: Model,
+    heads: list[Head],
+    lonlat: LonLat,
+    deadline: float,
+    exact: bool,
+    top: int | None,
+    warnings: Warnings,
 ) -> PredictionAnswer:
     timing = cast(Timing, request.state.timing)
     embedder, card = model.embedder, model.bundle.card
@@ -174,4 +183,4 @@ async def _answer(
         embedded = await embedder.embed_admitted(lonlat, exact=exact, deadline=deadline, timing=timing)
         with timing.stage("heads"):
             predictions = await predict(embedder.batcher, heads, embedded.rows, deadline, top=top)
-    return PredictionAnswer(card.name, card.digest, lonlat, embedded.cells, predictions)
+    return PredictionAnswer(card.name, card.digest, lonlat, embedded.cells, predictions, warnings)

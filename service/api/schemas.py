@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.cautions import WARNINGS_SCHEMA
+
 
 class EmbeddingOptions(BaseModel):
     """How to embed and how to answer; in the JSON body, or as query parameters where the body is binary."""
@@ -17,6 +19,11 @@ class EmbeddingOptions(BaseModel):
     dimensions: int | None = Field(default=None, ge=1, description="a prefix length that the model's card allows")
     normalize: bool = Field(default=False, description="scale each embedding to unit length")
     exact: bool = Field(default=False, description="encode the very coordinate, not its H3 cell's centre")
+    context: bool = Field(
+        default=False,
+        description="say of each place how far it is to the nearest training sample, and whether it is on land; "
+        "in JSON, Arrow and Parquet",
+    )
 
 
 LONLAT: dict[str, Any] = {
@@ -128,9 +135,16 @@ EMBEDDINGS_ANSWER = listed(
             ]
         },
         "cell": {**H3_CELL, "description": "the H3 cell whose centre was encoded; absent with exact"},
+        "nearest_sample_km": {
+            "anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}],
+            "description": "with context: along the great circle to the nearest place that the model was trained at; "
+            "null where its bundle does not say where that was",
+        },
+        "land": {"type": "boolean", "description": "with context; lakes are land (Natural Earth, 1:10m)"},
     },
     usage=USAGE,
 )
+EMBEDDINGS_ANSWER["properties"]["warnings"] = WARNINGS_SCHEMA
 PROBLEM: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],

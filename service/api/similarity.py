@@ -16,6 +16,7 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response
 
 from service.api import schemas
+from service.api.cautions import WARNINGS_SCHEMA, Warnings, json_tail, note_places
 from service.api.formats import JSON, media_type_for
 from service.api.reading import Limits, deadline_of, parse_options, query_of, read_json, unless_client_leaves
 from service.api.references import References, Similarities, places_field, references_from_json
@@ -67,6 +68,7 @@ SIMILARITY_ANSWER = schemas.listed(
         },
     },
 )
+SIMILARITY_ANSWER["properties"]["warnings"] = WARNINGS_SCHEMA
 
 
 @router.post(
@@ -94,10 +96,10 @@ async def compare(request: Request) -> Response:
     query = query_of(request)
     with cast(Timing, request.state.timing).stage("read"):
         comparison = await read_json(request, limits, deadline, lambda fields: _comparison(fields, query, limits))
-    request.state.places = comparison.candidates
+    warnings = note_places(request, comparison.candidates)
     async with cast(Models, request.app.state.models).using(comparison.options.model, deadline) as model:
         order, scores = await unless_client_leaves(request, _compare(request, model, comparison, deadline))
-        chunks = _json(model.bundle.card.name, order, scores)
+        chunks = _json(model.bundle.card.name, order, scores, warnings)
     if len(order) <= PIECE:
         return Response(b"".join(chunks), media_type=JSON)
     return in_pieces(request, iterate_in_threadpool(chunks), media_type=JSON)
@@ -141,11 +143,11 @@ def _ordered(layer: Similarity, rows: NDArray[np.float32], top_k: int | None) ->
     return order, scores
 
 
-def _json(model: str, order: NDArray[np.intp], scores: Scores) -> Iterator[bytes]:
+def _json(model: str, order: NDArray[np.intp], scores: Scores, warnings: Warnings) -> Iterator[bytes]:
     """In chunks, each about a millisecond's work."""
     yield b'{"object":"list","model":' + orjson.dumps(model) + b',"data":['
     for start in range(0, len(order), PIECE):
         chosen = order[start : start + PIECE]
         items = [{"index": index, "score": score} for index, score in zip(chosen.tolist(), scores[chosen], strict=True)]
         yield (b"," if start else b"") + orjson.dumps(items, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
-    yield b"]}"
+    yield b"]" + json_tail(warnings) + b"}"

@@ -35,10 +35,10 @@ class Subject:
 
     @property
     def key(self) -> tuple[str | bytes, ...]:
-        """Equal where every value is. A provider's last bits are its own."""
+        """Equal where every value is. A provider's last bits are its own, and a precision's."""
         card = self.model.bundle.card
         places = self.references.key if self.references else ()
-        return (self.path, card.digest, self.model.backend.provider, *places)
+        return (self.path, card.digest, self.model.backend.provider, self.model.precision, *places)
 
     async def layer(self, similarities: Similarities, deadline: float, timing: Timing) -> Layer:
         """The layer itself. Raises what `Embedder.embed` raises."""

@@ -12,9 +12,11 @@ from service.bundle.card import (
     OtherPart,
     Parity,
     PositionalEncoding,
+    PrecisionCard,
     RasterCard,
     SnapError,
     Training,
+    TrainingPlacesCard,
 )
 from service.bundle.coordinates import LonLat
 from service.bundle.errors import (
@@ -27,6 +29,7 @@ from service.bundle.errors import (
     CoordinateProblem,
 )
 from service.bundle.store import Bundle, check_target, find_bundles, read_bundle, write_bundle
+from service.bundle.training_places import read_training_places, training_places_file
 
 __all__ = [
     "UNSIGNED",
@@ -49,11 +52,15 @@ __all__ = [
     "OtherPart",
     "Parity",
     "PositionalEncoding",
+    "PrecisionCard",
     "RasterCard",
     "SnapError",
     "Training",
+    "TrainingPlacesCard",
     "check_target",
     "find_bundles",
     "read_bundle",
+    "read_training_places",
+    "training_places_file",
     "write_bundle",
 ]

@@ -104,6 +104,27 @@ class RasterCard(Frozen):
     parity: Parity
 
 
+class PrecisionCard(Frozen):
+    """The encoder with fewer bits in its products, for GPUs, and what that costs.
+
+    `tf32` runs the encoder's own graph; `float16` the graph `file`, whose network is float16 and whose encoding is not.
+    Cosine distances to the encoder's embeddings in float32, at `points` places; `measured` says by what.
+    """
+
+    name: Literal["tf32", "float16"]
+    file: str | None = None
+    cosine_mean: float
+    cosine_max: float
+    points: int = Field(ge=1)
+    measured: str
+
+    @model_validator(mode="after")
+    def _has_a_graph_of_its_own_or_not(self) -> PrecisionCard:
+        if (self.file is None) != (self.name == "tf32"):
+            raise ValueError(f"precision {self.name}: float16 has a graph of its own, and tf32 the encoder's")
+        return self
+
+
 class ComponentsCard(Frozen):
     """The first three principal components of the embeddings, on one scale for the whole globe.
 
@@ -115,6 +136,13 @@ class ComponentsCard(Frozen):
     explained: tuple[float, float, float]
     quantiles: tuple[float, float]
     places: int = Field(ge=1)
+
+
+class TrainingPlacesCard(Frozen):
+    """Where the model was trained: `file` is float32 `.npy` (count, 2), lon and lat of each sample in degrees."""
+
+    file: str
+    count: int = Field(ge=1)
 
 
 class DataSource(Frozen):
@@ -243,12 +271,19 @@ class BundleCard(Frozen):
     heads: tuple[HeadCard, ...] = ()
     raster: RasterCard | None = None
     components: ComponentsCard | None = None
+    precisions: tuple[PrecisionCard, ...] = ()
+    training_places: TrainingPlacesCard | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
         """Every file that the card names."""
-        optional = (self.raster, self.components)
-        return (self.encoder, *(head.file for head in self.heads), *(part.file for part in optional if part))
+        optional = (self.raster, self.components, *self.precisions, self.training_places)
+        files = [part.file for part in optional if part and part.file]
+        return (self.encoder, *(head.file for head in self.heads), *files)
+
+    def precision(self, name: str) -> PrecisionCard | None:
+        """What is said of a precision, if anything; float32 is the encoder itself."""
+        return next((precision for precision in self.precisions if precision.name == name), None)
 
     @model_validator(mode="after")
     def _dimensions_are_prefixes(self) -> BundleCard:
@@ -265,6 +300,13 @@ class BundleCard(Frozen):
             raise ValueError(f"two heads share an id: {', '.join(ids)}")
         return self
 
+    @model_validator(mode="after")
+    def _precisions_differ(self) -> BundleCard:
+        names = [precision.name for precision in self.precisions]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a precision is there twice: {', '.join(names)}")
+        return self
+
 
 UNSIGNED = "0" * 64
 """The digest of a card that `write_bundle` has yet to fill in."""
@@ -274,8 +316,9 @@ def bundle_digest(card: BundleCard, file_sha256: Mapping[str, str]) -> str:
     """sha256 of the card without its digest and of every other file's sha256: what the cache is keyed by."""
     exclude: dict[str, Any] = {"digest": True}
     # what older cards did not know is left out where there is none of it
-    exclude |= {name: True for name in ("raster", "components") if getattr(card, name) is None}
+    exclude |= {name: True for name in ("raster", "components", "training_places") if getattr(card, name) is None}
     exclude |= {"periodic": True} if card.periodic else {}
+    exclude |= {} if card.precisions else {"precisions": True}
     exclude["heads"] = {at: {"class_colors"} for at, head in enumerate(card.heads) if head.class_colors is None}
     fields = card.model_dump(mode="json", exclude=exclude)
     described = {"card": fields, "files": dict(sorted(file_sha256.items()))}

@@ -111,7 +111,7 @@ setUpKey();
 setUpClicks();
 const appearance = setUpAppearance(store);
 setUpSearch(store, goTo);
-setUpPlaceList(store, goTo);
+setUpPlaceList(store, goTo, failed);
 byId("skip", HTMLAnchorElement).addEventListener("click", (event) => {
   event.preventDefault(); // the fragment holds the state
   panes[0]?.map.getCanvas().focus();

@@ -1,5 +1,6 @@
 /** The list of references and of places to be unlike: to go to, and to remove. */
 
+import { contextOf, contextText } from "./context.ts";
 import { byId, create } from "./dom.ts";
 import type { Kind } from "./markers.ts";
 import { announce } from "./messages.ts";
@@ -7,7 +8,7 @@ import { type Place, placeText } from "./places.ts";
 import type { State } from "./state.ts";
 import type { Store } from "./store.ts";
 
-export function setUpPlaceList(store: Store, goTo: (place: Place) => void): void {
+export function setUpPlaceList(store: Store, goTo: (place: Place) => void, failed: (error: unknown) => void): void {
   const list = byId("places", HTMLUListElement);
   const hint = byId("places-hint", HTMLElement);
 
@@ -24,7 +25,14 @@ export function setUpPlaceList(store: Store, goTo: (place: Place) => void): void
       announce(`Removed ${text}.`);
       (list.querySelector<HTMLElement>(".remove") ?? byId("place", HTMLInputElement)).focus();
     });
-    return create("li", {}, create("span", { className: `dot ${kind}` }), go, remove);
+    return create("li", {}, create("span", { className: `dot ${kind}` }), go, remove, worth(place));
+  }
+
+  /** Empty until the service has answered. */
+  function worth(place: Place): HTMLElement {
+    const element = create("p", { className: "hint worth" });
+    contextOf(place, store.state.model).then((context) => (element.textContent = contextText(context)), failed);
+    return element;
   }
 
   function show({ references, negatives }: State): void {
@@ -36,7 +44,8 @@ export function setUpPlaceList(store: Store, goTo: (place: Place) => void): void
   }
 
   store.onChange((state, before) => {
-    if (state.references !== before.references || state.negatives !== before.negatives) show(state);
+    const same = state.references === before.references && state.negatives === before.negatives;
+    if (!same || state.model !== before.model) show(state);
   });
   show(store.state);
 }

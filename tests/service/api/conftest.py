@@ -14,7 +14,16 @@ from onnx import TensorProto, helper, numpy_helper
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.bundle import Bundle, ComponentsCard, DataSource, HeadCard, write_bundle
+from service.bundle import (
+    Bundle,
+    ComponentsCard,
+    DataSource,
+    HeadCard,
+    LonLat,
+    TrainingPlacesCard,
+    training_places_file,
+    write_bundle,
+)
 from service.settings import Settings
 
 ClientMaker = Callable[..., TestClient]
@@ -44,7 +53,7 @@ def client(tiny_bundle: Bundle) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="session")
 def full_bundle(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The tiny bundle with all that maps show: heads `height` (m) and `cover` (three classes), and components."""
+    """The tiny bundle with all that maps show: heads `height` (m) and `cover` (three classes), components, places."""
     source = DataSource(name="none", credit="somebody else", license="MIT")
     classes = ("wood", "field", "town")
     heads = (
@@ -59,7 +68,9 @@ def full_bundle(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -
         ),
     )
     described = ComponentsCard(file="components.npy", explained=(0.5, 0.3, 0.1), quantiles=(0.02, 0.98), places=1)
-    card = tiny_bundle.card.model_copy(update={"name": "full", "heads": heads, "components": described})
+    places = TrainingPlacesCard(file="training_places.npy", count=1)
+    fields = {"name": "full", "heads": heads, "components": described, "training_places": places}
+    card = tiny_bundle.card.model_copy(update=fields)
     rng = np.random.default_rng(0)
     components = io.BytesIO()
     np.save(components, np.vstack([0.2 * rng.normal(size=(8, 3)), [[0.5, 0.5, 0.5]]]).astype(np.float32))
@@ -68,6 +79,7 @@ def full_bundle(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -
         "height.onnx": _head(rng.normal(size=(8, 1)), "Identity"),
         "cover.onnx": _head(3 * rng.normal(size=(8, 3)), "Softmax"),
         "components.npy": components.getvalue(),
+        "training_places.npy": training_places_file(LonLat.from_degrees([[0.0, 0.0]])),
     }
     return write_bundle(tmp_path_factory.mktemp("bundles") / "full", card, files)
 

@@ -34,7 +34,9 @@ json_values = st.recursive(
     max_leaves=12,
 )
 options = st.dictionaries(
-    st.sampled_from(["model", "dimensions", "normalize", "exact", "encoding_format", "extra"]), scalars, max_size=3
+    st.sampled_from(["model", "dimensions", "normalize", "exact", "context", "encoding_format", "extra"]),
+    scalars,
+    max_size=3,
 )
 
 

@@ -66,6 +66,8 @@ def test_info_tells_versions_every_setting_and_the_provider_in_use(client: TestC
     assert info["settings"].keys() == client.app.state.settings.model_dump().keys()
     (model,) = info["models"]
     assert model["provider"] == "cpu"
+    assert model["precision"] == "float32"
+    assert model["batch_points"] == 512
     assert model["digest"] == tiny_bundle.card.digest
     (tier,) = model["cache"]
     assert tier["tier"] == "memory"

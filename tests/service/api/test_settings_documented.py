@@ -20,7 +20,7 @@ def documented() -> dict[str, str]:
 
 
 def shown(value: object) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | dict):
         return ",".join(value) or "none"
     if isinstance(value, bool) or value is None:
         return "none" if value is None else str(value).lower()

@@ -16,8 +16,10 @@ from service.bundle import (
     OtherPart,
     Parity,
     PositionalEncoding,
+    PrecisionCard,
     RasterCard,
     SnapError,
+    TrainingPlacesCard,
     read_bundle,
 )
 from service.bundle.card import bundle_digest
@@ -53,9 +55,13 @@ ANOTHER = {
     "metrics": (Metric(name="r2", value=0.5, on="held-out land"),),
     "raster": RasterCard(file="raster.onnx", parity=Parity(max_abs_error=0.0, points=2)),
     "components": ComponentsCard(file="c.npy", explained=(0.5, 0.3, 0.2), quantiles=(0.01, 0.99), places=9),
+    "precisions": (PrecisionCard(name="tf32", cosine_mean=0, cosine_max=0, points=1, measured="not at all"),),
     "heads": (HeadCard(id="elevation", task="regression", file="elevation.onnx", source=SOURCE),),
+    "training_places": TrainingPlacesCard(file="places.npy", count=9),
 }
 FIXED = {"format", "dtype", "coordinate_order"}
+YOUNGER = {"digest", "raster", "components", "periodic", "precisions", "training_places"}
+"""What is not in the digest of a card that has none of it."""
 
 
 @pytest.fixture
@@ -131,7 +137,7 @@ def test_the_digest_depends_on_every_field(card, field):
 
 
 def test_a_card_older_than_maps_keeps_its_digest(card):
-    fields = card.model_dump(mode="json", exclude={"digest", "raster", "components", "periodic"})
+    fields = card.model_dump(mode="json", exclude=YOUNGER)
     described = json.dumps({"card": fields, "files": {}}, sort_keys=True, separators=(",", ":"))
     assert bundle_digest(card, {}) == hashlib.sha256(described.encode()).hexdigest()
 
@@ -196,7 +202,7 @@ def test_a_head_whose_task_and_output_disagree_is_refused(fields, message):
 def test_class_colours_are_part_of_the_digest_only_where_there_are_any(card):
     """A bundle made before there were any still verifies: its digest knows nothing of them."""
     plain = altered(card, heads=(HeadCard(**HEAD), HeadCard(**{**CLASSES, "id": "cover"})))
-    fields = plain.model_dump(mode="json", exclude={"digest", "raster", "components", "periodic"})
+    fields = plain.model_dump(mode="json", exclude=YOUNGER)
     for head in fields["heads"]:
         del head["class_colors"]
     described = json.dumps({"card": fields, "files": {}}, sort_keys=True, separators=(",", ":"))
@@ -212,6 +218,23 @@ def test_heads_of_one_bundle_have_names_of_their_own(card):
     head = HeadCard(**HEAD)
     with pytest.raises(ValidationError, match="two heads share an id: height, height"):
         altered(card, heads=(head, head))
+
+
+def test_a_precision_is_found_by_name_and_its_graph_is_a_file_of_the_card(card):
+    figures = {"cosine_mean": 1e-7, "cosine_max": 1e-6, "points": 9, "measured": "emulated"}
+    tf32 = PrecisionCard(name="tf32", **figures)
+    half = PrecisionCard(name="float16", file="half.onnx", **figures)
+    both = altered(card, precisions=(tf32, half))
+    assert both.precision("float16") == half
+    assert both.precision("float32") is None
+    assert card.precision("tf32") is None
+    assert set(both.files) - set(card.files) == {"half.onnx"}
+    assert BundleCard.model_validate_json(both.model_dump_json()) == both
+    with pytest.raises(ValidationError, match="there twice: tf32, tf32"):
+        altered(card, precisions=(tf32, tf32))
+    for wrong in ({"name": "tf32", "file": "tf32.onnx"}, {"name": "float16"}):
+        with pytest.raises(ValidationError, match="float16 has a graph of its own"):
+            PrecisionCard(**wrong, **figures)
 
 
 def test_an_encoding_or_a_network_of_another_kind_describes_itself(card):
