@@ -20,6 +20,7 @@ ServiceError
 ├── ProviderUnavailable the execution provider asked for is not the one that would run
 ├── BadTable            a file that is not the table it is said to be, or lacks the columns it needs
 ├── BadRow              a row of a table that cannot be read or names no place; says where it is
+├── PartFailed          a worker could not make its part of a dataset; has the worker's words
 └── OutputExists        the output is there already, and overwriting was not asked for
 """
 
@@ -126,6 +127,10 @@ class BadTable(ServiceError):
 
 
 class BadRow(ServiceError):
+    pass
+
+
+class PartFailed(ServiceError):
     pass
 
 

@@ -137,33 +137,35 @@ class Workers:
         self._metrics_folder = metrics_folder
         self._generation = Generation()
         self._running: dict[int, SpawnProcess] = {}
+        self._numbers: dict[int, int] = {}
         self._stopping = False
 
     def run(self, count: int) -> None:
         """Until each has ended, having been told to."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        for _ in range(count):
-            self._start()
+        for worker in range(count):
+            self._start(worker)
         failed = False
         while self._running:
             ended = wait(list(self._running))
             for sentinel in [sentinel for sentinel in self._running if sentinel in ended]:
-                failed |= self._ended(self._running.pop(sentinel))
+                failed |= self._ended(self._running.pop(sentinel), self._numbers.pop(sentinel))
         if failed:
             sys.exit(1)
 
-    def _start(self) -> None:
-        arguments = (self._settings, self._listener, self._generation)
+    def _start(self, number: int) -> None:
+        arguments = (self._settings.of_worker(number), self._listener, self._generation)
         worker = get_context("spawn").Process(target=_work, args=arguments, daemon=True)
         worker.start()
         self._running[worker.sentinel] = worker
+        self._numbers[worker.sentinel] = number
         logs.service.info("worker %d started", worker.pid)
         if self._stopping:  # told to while this one was not yet among the running
             worker.terminate()
 
-    def _ended(self, worker: SpawnProcess) -> bool:
-        """Whether it failed to start; if so, the others are stopped, and else it is replaced."""
+    def _ended(self, worker: SpawnProcess, number: int) -> bool:
+        """Whether it failed to start; if so, the others are stopped, and else it is replaced, on the same GPU."""
         worker.join()
         assert worker.pid is not None
         forget_gauges_of(worker.pid, self._metrics_folder)
@@ -172,7 +174,7 @@ class Workers:
             self._stop()
         elif not self._stopping:
             logs.service.error("worker %d ended with %d and is replaced", worker.pid, worker.exitcode)
-            self._start()
+            self._start(number)
         return failed
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

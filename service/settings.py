@@ -13,6 +13,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.bundles import DEFAULT
 from service.errors import InvalidSetting
 
+SET_ELSEWHERE = {"device_id": "SATCLE_CUDA_DEVICES", "use_tf32": "SATCLE_PRECISION"}
+"""Options of the CUDA provider that follow from settings."""
+
 
 class Settings(BaseSettings):
     """Every knob of the service, as shown by `/info`. Lists are written with commas."""
@@ -28,9 +31,16 @@ class Settings(BaseSettings):
     idle is unloaded until it is asked for again. A model is held to take five times the bytes of its graphs, as was
     measured. None: every model stays loaded."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "tf32", "float16"] = "float32"
+    """Of the encoder: what the cards of the bundles declare. Heads and grids are float32 whatever this is."""
+    cuda_devices: Annotated[tuple[Annotated[int, Field(ge=0)], ...], NoDecode] = ()
+    """The GPU of each worker process in turn, over and over; none: 0, 1, 2 and so on, one each."""
+    cuda_options: Annotated[dict[str, str], NoDecode] = Field(default={})
+    """Options of ONNX Runtime's CUDA provider, `name=value`; `enable_cuda_graph=1` records each batch size as one."""
     snap: Literal["cell", "exact"] = "cell"
     """`cell` moves each place to the centre of its H3 cell; `exact` never does, and never caches."""
-    max_batch_points: int = Field(default=512, ge=1)
+    max_batch_points: int | None = Field(default=None, ge=1)
+    """Places in one inference; None: 512 on a CPU, 32768 on a GPU."""
     max_queue_points: int = Field(default=262_144, ge=1)
     """Places that one model may hold at once, waiting or being answered."""
     max_points_per_request: int = Field(default=131_072, ge=1)
@@ -71,10 +81,41 @@ class Settings(BaseSettings):
     )
     """Where traces go, as the standard variable of the same name says; None: there are none."""
 
-    @field_validator("bundles", "cors_origins", mode="before")
+    @property
+    def cuda_device(self) -> int:
+        """This process's GPU."""
+        return self.cuda_devices[0] if self.cuda_devices else 0
+
+    def of_worker(self, number: int) -> Settings:
+        """These settings as they are in the worker process of that number, from 0: the GPU is its own."""
+        if self.provider == "cpu":
+            return self
+        devices = self.cuda_devices
+        device = devices[number % len(devices)] if devices else number
+        return self.model_copy(update={"cuda_devices": (device,)})
+
+    @field_validator("bundles", "cors_origins", "cuda_devices", mode="before")
     @classmethod
     def _split_on_commas(cls, value: Any) -> Any:  # noqa: ANN401 - what pydantic hands a "before" validator
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("cuda_options", mode="before")
+    @classmethod
+    def _split_into_options(cls, value: Any) -> Any:  # noqa: ANN401
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        if wrong := [name for name, sign, _ in parts if not (name and sign)]:
+            raise ValueError(f"{wrong[0]!r} is no option: write them like gpu_mem_limit=8589934592,enable_cuda_graph=1")
+        return {name.strip(): value.strip() for name, _, value in parts}
+
+    @field_validator("cuda_options")
+    @classmethod
+    def _has_no_setting_of_its_own(cls, options: dict[str, str]) -> dict[str, str]:
+        for name, setting in SET_ELSEWHERE.items():
+            if name in options:
+                raise ValueError(f"{name} is set by {setting}")
+        return options
 
     @field_validator("basemap_url")
     @classmethod

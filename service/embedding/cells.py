@@ -64,6 +64,10 @@ def children_of(cell: int, resolution: int) -> Cells:
     return np.array(h3.cell_to_children(cell, resolution), np.uint64)
 
 
+def resolution_of(cell: int) -> int:
+    return h3.get_resolution(cell)  # type: ignore[no-any-return]
+
+
 def outline_of(cell: int) -> NDArray[np.float64]:
     """The corners of the cell, counterclockwise, 5 to 10 of them: lon and lat in degrees, (n, 2)."""
     return np.array(h3.cell_to_boundary(cell), np.float64)[:, ::-1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.bundle import Bundle, HeadCard
 from service.embedding.backends.base import Rows, checked
-from service.embedding.backends.onnx import OnnxHead, Provider
+from service.embedding.backends.onnx import Cuda, OnnxHead, Provider
 from service.errors import BackendFailed, UnknownHead
 
 Predictions = NDArray[np.float32]
@@ -68,9 +68,9 @@ class Heads(Mapping[str, Head]):
         return len(self._by_id)
 
 
-def open_heads(bundle: Bundle, provider: Provider) -> Heads:
+def open_heads(bundle: Bundle, provider: Provider, cuda: Cuda = Cuda()) -> Heads:  # noqa: B008 - frozen
     """Every head of the bundle, each tried on one embedding. Raises what OnnxHead and `Head.predict` raise."""
-    heads = tuple(Head(card, OnnxHead(bundle, card, provider)) for card in bundle.card.heads)
+    heads = tuple(Head(card, OnnxHead(bundle, card, provider, cuda)) for card in bundle.card.heads)
     for head in heads:
         head.predict(np.zeros((1, bundle.card.embedding_dim), np.float32))
     return Heads(bundle.card.name, heads)

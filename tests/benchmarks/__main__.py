@@ -21,6 +21,7 @@ TITLES = {
     "bulk": "`satcle embed`, 1,000,000 rows",
     "raster": "Rasters and tiles",
     "training": "Training on kept features",
+    "gpu": "On a GPU",
 }
 """By the name of the module whose `table` it is."""
 

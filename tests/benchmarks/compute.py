@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -43,7 +44,8 @@ def machine() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     named = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     cpu = named[0] if named else platform.processor()
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch", "onnxruntime"))
+    names = ("numpy", "torch", "onnxruntime", "onnxruntime-gpu")
+    libraries = ", ".join(f"{name} {version(name)}" for name in names if any(metadata.distributions(name=name)))
     return f"{cpu}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, {libraries}."
 
 

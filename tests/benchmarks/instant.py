@@ -10,7 +10,7 @@ import numpy as np
 from service import logs
 from service.app import create_app
 from service.bundle import LonLat
-from service.embedding.backends.base import Rows
+from service.embedding.backends.base import BATCH_POINTS, Rows
 from service.serving import Server
 from service.settings import read_settings
 
@@ -34,7 +34,7 @@ def main() -> None:
     """Serve on a port that the system chooses."""
     settings = read_settings()
     logs.configure(settings.log_format)
-    app = create_app(settings, InstantBackend(settings.max_batch_points))
+    app = create_app(settings, InstantBackend(settings.max_batch_points or BATCH_POINTS["cpu"]))
     Server(app, settings, "127.0.0.1", 0).run()
 
 

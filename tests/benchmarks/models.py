@@ -15,6 +15,7 @@ from service.embedding.backends.onnx import OnnxBackend
 from trainer.export import export_raster
 from trainer.graphs.encoder import encoder_graph
 from trainer.models.location_tower import harmonics_tower
+from trainer.precision import with_precisions
 
 CHUNK = 512
 """MAX_BATCH_POINTS, as it is by default."""
@@ -24,8 +25,11 @@ def default_bundle() -> Bundle:
     return read_bundle(bundle_path(DEFAULT))
 
 
-def bundle_of_40(folder: Path) -> Bundle:
-    """Untrained weights: what they compute costs the same. The rest of the card is the default bundle's."""
+def bundle_of_40(folder: Path, *, precisions: bool = False) -> Bundle:
+    """Untrained weights: what they compute costs the same. The rest of the card is the default bundle's.
+
+    With `precisions`, which takes a while to measure, it declares its own.
+    """
     torch.manual_seed(0)
     encoder = encoder_graph(harmonics_tower(legendre_polys=40).eval()).SerializeToString()
     raster, parity = export_raster(encoder)
@@ -35,9 +39,12 @@ def bundle_of_40(folder: Path) -> Bundle:
         "heads": (),
         "raster": RasterCard(file="raster.onnx", parity=parity),
         "components": None,
+        "precisions": (),
     }
-    card = default_bundle().card.model_copy(update=update)
-    return write_bundle(folder / card.name, card, {card.encoder: encoder, "raster.onnx": raster})
+    card, files = default_bundle().card.model_copy(update=update), {}
+    if precisions:
+        card, files = with_precisions(card, encoder)
+    return write_bundle(folder / card.name, card, {card.encoder: encoder, "raster.onnx": raster, **files})
 
 
 def model_alone(bundle: Bundle, lonlat: NDArray[np.float64]) -> Callable[[], object]:

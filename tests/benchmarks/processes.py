@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 SERVE = ("service", "serve", "--port", "0")
-START_S = 60.0
+START_S = 180.0
 RUNNING = re.compile(rb"running on http://([^\s:]+):(\d+)")
 Address = tuple[str, int]
 

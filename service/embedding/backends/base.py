@@ -13,6 +13,14 @@ from service.errors import BackendFailed
 Rows = NDArray[np.float32]
 """Embeddings, shape (n, embedding_dim), C-contiguous float32."""
 
+BATCH_POINTS = {"cpu": 512, "cuda": 32_768}
+"""Places in one batch at which a provider embeds about as many a second as it can."""
+
+
+def batch_points_of(backend: Backend) -> int:
+    """Places in one batch, unless something else is asked for."""
+    return BATCH_POINTS.get(backend.provider, BATCH_POINTS["cpu"])
+
 
 class Backend(Protocol):
     """Computes embeddings. `embed` blocks, and many threads call it at once."""
