@@ -11,8 +11,9 @@ from trainer.baselines.mosaiks import mosaiks
 from trainer.baselines.onehot import onehot
 from trainer.baselines.sincos import sincos
 from trainer.baselines.sinusoid import sinusoid
-from trainer.baselines.untrained import untrained
+from trainer.baselines.untrained import untrained, untrained_self
 from trainer.baselines.weights import geoclip, learned
+from trainer.checkpoint import read_checkpoint
 from trainer.errors import BaselineError
 
 AS_THEY_ARE: dict[str, Callable[[], Baseline]] = {
@@ -37,17 +38,20 @@ LEARNED = (
 def baseline_names() -> list[str]:
     """As `open_baseline` takes them; capitals stand for what the user gives."""
     needing = [*(f"{name}=FILE" for name in LEARNED), "mosaiks=CONFIG@IMAGERY"]
-    return [*AS_THEY_ARE, "untrained:L10", "untrained:L40", *needing]
+    return [*AS_THEY_ARE, "untrained:L10", "untrained:L40", "untrained=FILE.ckpt", *needing]
 
 
 def open_baseline(asked: str) -> Baseline:
-    """The row NAME, NAME=FILE with the weights of a file, untrained:L10[:SEED], or mosaiks=CONFIG@IMAGERY.
+    """The row NAME, NAME=FILE with the weights of a file, untrained:L10[:SEED], untrained=FILE.ckpt for what a run
+    was before its first step, or mosaiks=CONFIG@IMAGERY.
 
     Raises BaselineError where there is none of that name or it needs a file, and what reading the file raises.
     """
     name, _, given = asked.partition("=")
     if name == "mosaiks":
         return mosaiks(given)
+    if name == "untrained" and given:
+        return untrained_self(read_checkpoint(Path(given)).config)
     if name.startswith("untrained:"):
         return untrained(asked.removeprefix("untrained:"))
     if name not in (*AS_THEY_ARE, *LEARNED):

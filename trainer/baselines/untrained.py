@@ -7,9 +7,11 @@ import re
 import torch
 
 from trainer.baselines.baseline import Baseline, of_module
+from trainer.config import Config
 from trainer.errors import BaselineError
 from trainer.models.encodings.spherical_harmonics import MAX_LEGENDRE_POLYS
 from trainer.models.location_tower import harmonics_tower
+from trainer.models.two_tower import untrained as untrained_model
 from trainer.seeding import generator
 
 
@@ -27,3 +29,11 @@ def untrained(asked: str) -> Baseline:
         tower = harmonics_tower(legendre_polys=legendre_polys)
     note = f"untrained: spherical harmonics L = {legendre_polys} and a SIREN as seed {seed} draws it"
     return of_module(f"untrained:L{legendre_polys}:{seed}", note, tower)
+
+
+def untrained_self(config: Config) -> Baseline:
+    """What a run of `config` would serve before its first step, with the weights that its own seed draws."""
+    features = torch.zeros(1), torch.ones(1)  # the image side has no part in what is served
+    seed = config.training.seed
+    note = f"untrained: the tower of {config.name} as its seed {seed} draws it"
+    return of_module(f"untrained:{config.name}", note, untrained_model(config, *features).served)

@@ -25,15 +25,15 @@ def uniform_places(n: int, min_lat: float, max_lat: float, rng: torch.Generator)
     return torch.stack((lon, lat), dim=1)
 
 
-def draw_places(points: Points, on_land: Callable[[Tensor], Tensor], seed: int) -> Tensor:
+def draw_places(points: Points, on_land: Callable[[Tensor], Tensor], seed: int, purpose: str = "places") -> Tensor:
     """The centres that `points` asks for → (count, 2) float64; `on_land` maps places (n, 2) to (n,) bool.
 
-    The same seed gives the same places, and a larger count only adds to them. Raises ImageryError where the land
-    source has next to no data between the latitudes.
+    The same seed gives the same places, and a larger count only adds to them; those of another `purpose` are other
+    places. Raises ImageryError where the land source has next to no data between the latitudes.
     """
     kept: list[Tensor] = []
     found = empty = 0
-    rng = generator(seed, "places")
+    rng = generator(seed, purpose)
     while found < points.count:
         drawn = uniform_places(DRAWS, points.min_lat, points.max_lat, rng)
         kept.append(drawn[on_land(drawn)])

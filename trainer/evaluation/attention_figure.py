@@ -22,6 +22,7 @@ from trainer.errors import ConfigError, ImageryError
 from trainer.models.image_side import open_attention
 from trainer.refinement.causal import causal_patches, padded, smooth
 from trainer.seeding import generator
+from trainer.storage import Place
 from trainer.vision.run import VisionRun
 
 RED_GREEN_BLUE = (("B04", "B03", "B02"), ("red", "green", "blue"))
@@ -34,7 +35,7 @@ TITLES = ("image", "attention", "causal patches", "smoothed")
 
 
 def attention_figure(
-    config: Config, imagery: Path, runs: Path, rows: Sequence[int], out: Path, *, weights: Path | None = None
+    config: Config, imagery: Path, runs: Place, rows: Sequence[int], out: Path, *, weights: Path | None = None
 ) -> Path:
     """Draw tiles `rows` (the first training tiles where there are none) to `out`, whose ending says the format.
 

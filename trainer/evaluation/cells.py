@@ -30,26 +30,37 @@ Figures = dict[str, list[float]]
 
 
 class Cells:
-    """The figures in `path`, which is written whole after each task."""
+    """The figures in `path`, which is written whole after each figure: who is killed loses the one in the making."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._kept = _read(path)
+        self._lines = [_line(key, figures) for key, figures in self._kept.items()]
 
     def get(self, key: Key) -> Figures | None:
         return self._kept.get(key)
 
     def add(self, measured: Iterable[tuple[Key, Figures]]) -> None:
-        self._kept.update(measured)
-        cells = [asdict(key) | {"figures": figures} for key, figures in self._kept.items()]
+        """Each as it comes; figures of a key that is kept already are not replaced. Raises EvaluationError."""
+        for key, figures in measured:
+            if key not in self._kept:
+                self._kept[key] = figures
+                self._lines.append(_line(key, figures))
+                self._write()
+
+    def _write(self) -> None:
         staged = self._path.with_suffix(".part")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            lines = ",\n".join(json.dumps(cell) for cell in cells)
+            lines = ",\n".join(self._lines)
             staged.write_text(f'{{"format": {FORMAT}, "cells": [\n{lines}\n]}}\n', encoding="utf-8")
             staged.replace(self._path)
         except OSError as error:
             raise EvaluationError(f"{self._path} cannot be written: {error.strerror}") from error
+
+
+def _line(key: Key, figures: Figures) -> str:
+    return json.dumps(asdict(key) | {"figures": figures})
 
 
 def _read(path: Path) -> dict[Key, Figures]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from trainer.evaluation.remote import ServiceEncoder
 from trainer.export import embed_exactly, embed_with_graph
 from trainer.shipped import bundle_folder
 from trainer.snap import uniform_on_sphere
+from trainer.storage import Place, place_of
 
 BASELINE = "baseline:"
 CHECKPOINT = ".ckpt"
@@ -53,7 +53,7 @@ class BundleEncoder:
 
 
 class CheckpointEncoder:
-    def __init__(self, checkpoint: Checkpoint, path: Path) -> None:
+    def __init__(self, checkpoint: Checkpoint, path: Place) -> None:
         self.name = checkpoint.config.name
         self.note = f"checkpoint {path}"
         self._tower = checkpoint.location_tower().double().eval()
@@ -73,7 +73,7 @@ class Renamed:
 def open_encoder(spec: str) -> Encoder:
     """A bundle's folder or shipped name, FILE.ckpt, http(s)://host:port[#model], or baseline:NAME; NAME=SPEC renames.
 
-    Raises EvaluationError, BundleError or CheckpointError.
+    A checkpoint may lie in a bucket. Raises EvaluationError, BundleError, CheckpointError or StorageError.
     """
     named = re.fullmatch(r"([^=:/]+)=(.+)", spec)
     if named:
@@ -85,7 +85,8 @@ def open_encoder(spec: str) -> Encoder:
     if spec.startswith(("http://", "https://")):
         return ServiceEncoder(spec)
     if spec.endswith(CHECKPOINT):
-        return CheckpointEncoder(read_checkpoint(Path(spec)), Path(spec))
+        path = place_of(spec)
+        return CheckpointEncoder(read_checkpoint(path), path)
     return BundleEncoder(read_bundle(bundle_folder(spec)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -20,6 +21,7 @@ from trainer.evaluation.head_metrics import r2
 from trainer.evaluation.neighbours import neighbours_elsewhere, neighbours_predictions
 from trainer.evaluation.perceptron import MIN_ROWS, perceptron_figures, transfer_figures
 from trainer.evaluation.ridge import ridge_predictions
+from trainer.evaluation.side_by_side import side_by_side
 from trainer.evaluation.tasks import Task
 
 Probe = Literal["ridge", "knn", "mlp", "transfer"]
@@ -29,11 +31,20 @@ SPLIT = "7:1:2"
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which probes, under how many deals of the folds, and how many seeds of the perceptron."""
+    """Which probes, under how many deals of the folds, and how many seeds of the perceptron.
+
+    Both count from `first_seed`: what is chosen on some deals can be reported on others.
+    """
 
     probes: tuple[Probe, ...] = ("ridge", "knn")
     seeds: int = 1
     mlp_seeds: int = 10
+    first_seed: int = 0
+
+    def seeds_of(self, probe: Probe) -> range:
+        """The seeds that `probe` is measured with."""
+        count = self.mlp_seeds if probe in ("mlp", "transfer") else self.seeds
+        return range(self.first_seed, self.first_seed + count)
 
 
 def read_probes(asked: str) -> tuple[Probe, ...]:
@@ -49,9 +60,8 @@ def read_probes(asked: str) -> tuple[Probe, ...]:
 def keys(encoder: str, task: Task, protocol: Protocol) -> Iterator[Key]:
     """Of all the figures of a task that the protocol asks for."""
     for probe in protocol.probes:
-        seeds = protocol.mlp_seeds if probe in ("mlp", "transfer") else protocol.seeds
         for split in _splits(task, probe):
-            for seed in range(seeds):
+            for seed in protocol.seeds_of(probe):
                 yield Key(encoder, task.digest, probe, split, seed)
 
 
@@ -87,12 +97,16 @@ def fold_figures(task: Task, predicted: Tensor, folds: Tensor) -> Figures:
 
 
 def _by_perceptron(embeddings: NDArray[np.float32], task: Task, wanted: Sequence[Key]) -> Iterator[tuple[Key, Figures]]:
-    for key in wanted:
+    """Each as it is finished, in any order."""
+
+    def figures_of(key: Key) -> tuple[Key, Figures]:
         if key.probe == "mlp":
             figures = perceptron_figures(embeddings, task.targets, key.seed)
         else:
             figures = transfer_figures(embeddings, task.targets, continents(task.lonlat) == key.split, key.seed)
-        yield key, {metric: [value] for metric, value in figures.items()}
+        return key, {metric: [value] for metric, value in figures.items()}
+
+    return side_by_side([partial(figures_of, key) for key in wanted])
 
 
 def _splits(task: Task, probe: Probe) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ def as_csv(board: Leaderboard) -> str:
     """A row an encoder; each column with its mean and the half width of its interval (empty of a single value)."""
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
-    names = [f"{c.task} | {c.probe} | {c.split} | {c.metric}" for c in board.columns]
+    names = [column_name(column) for column in board.columns]
     table.writerow(["encoder", "dim", "mean score", "mean rank", *(h for n in names for h in (n, f"{n} ±")), "note"])
     scores, mean_ranks = board.scores(), board.mean_ranks()
     for row in board.rows:
@@ -46,13 +46,18 @@ def as_csv(board: Leaderboard) -> str:
     return written.getvalue()
 
 
+def column_name(column: Column) -> str:
+    """Of the column in a CSV."""
+    return f"{column.task} | {column.probe} | {column.split} | {column.metric}"
+
+
 def _markdown(board: Leaderboard) -> Iterator[str]:
     yield "# Leaderboard\n"
     yield from _summary(board)
     for task, columns in groupby(board.columns, key=lambda column: column.task):
         shown = list(columns)
         yield f"\n## {task}\n"
-        yield "| encoder | " + " | ".join(_title(column) for column in shown) + " |"
+        yield "| encoder | " + " | ".join(column_title(column) for column in shown) + " |"
         yield "|---|" + "---:|" * len(shown)
         best = [_marks(board, column) for column in shown]
         for row in board.rows:
@@ -81,7 +86,8 @@ def _marks(board: Leaderboard, column: Column) -> Callable[[Row, str], str]:
     return mark
 
 
-def _title(column: Column) -> str:
+def column_title(column: Column) -> str:
+    """Within the table of its task."""
     arrow = "↓" if column.sign < 0 else "↑"
     where = "" if column.probe == "mlp" else f" {column.split}"
     return f"{PROBE_NAMES[column.probe]}{where}, {column.metric.replace('R2', 'R²')} {arrow}"
@@ -96,9 +102,10 @@ def _footer(tasks: Sequence[Task], protocol: Protocol, command: str, skipped: Se
     yield "\n## How it was made\n"
     yield f"```sh\n{command}\n```\n"
     yield f"On {datetime.datetime.now(datetime.UTC):%Y-%m-%d}. Means ± half a 95 % interval by Student's t:"
-    over = "the five folds of seed 0" if protocol.seeds == 1 else f"seeds 0 to {protocol.seeds - 1} of the folds"
+    deals, fits = protocol.seeds_of("ridge"), protocol.seeds_of("mlp")
+    over = f"the five folds of seed {deals[0]}" if len(deals) == 1 else f"seeds {deals[0]} to {deals[-1]} of the folds"
     yield f"of ridge and 5-NN over {over};"
-    yield f"of the MLP over seeds 0 to {protocol.mlp_seeds - 1}; of mean score and mean rank over columns."
+    yield f"of the MLP over seeds {fits[0]} to {fits[-1]}; of mean score and mean rank over columns."
     yield "Ridge on standardised embeddings, alpha 1; 5-NN by cosine; R² or accuracy, the mean of five folds. MLP on"
     yield "7:1:2, targets standardised. Mean score: over ridge and 5-NN.\n"
     yield "| task | rows | left out | data | sha256 |\n|---|---:|---:|---|---|"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from trainer.config import Source
 from trainer.config.fields import Count, Frozen
 from trainer.errors import EvaluationError
 
@@ -21,8 +22,9 @@ class TaskRequest(Frozen):
     `target` is the column of a table, the array of a grid, or the property that names polygons. Rows whose target is
     empty, not finite or `nodata` are left out, and so are classes of fewer than `min_class_rows`.
 
-    What is no table is sampled: `points` places uniform by area above `min_lat`, on land unless `land` is false, where
-    there is data; with `fill`, pixels without data have that value instead.
+    Of a table with more than `max_rows`, so many are drawn. What is no table is sampled: `points` places uniform by
+    area above `min_lat`, on land unless `land` is false, where there is data; with `fill`, pixels without data have
+    that value instead.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -32,6 +34,7 @@ class TaskRequest(Frozen):
     transform: Literal["log1p"] | None = None
     nodata: float | None = None
     min_class_rows: Count = 30
+    max_rows: Count | None = None
     band: Count = 1
     fill: float | None = None
     points: Count = 10_000
@@ -47,7 +50,10 @@ class TaskRequest(Frozen):
 
 
 class Suite(Frozen):
+    """`sources` are files that `satcle data get` brings into the data folder, as the imagery of a config."""
+
     tasks: tuple[TaskRequest, ...] = Field(min_length=1)
+    sources: tuple[Source, ...] = ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Suite:
@@ -55,6 +61,15 @@ class Suite(Frozen):
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two tasks are named {twice[0]!r}; rename one")
         return self
+
+
+def is_suite(path: Path) -> bool:
+    """Whether a YAML file has tasks; what cannot be read has none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return False
+    return isinstance(content, dict) and "tasks" in content
 
 
 def read_suite(path: Path) -> Suite:

@@ -28,6 +28,8 @@ from trainer.evaluation.tasks import Task, class_task, number_task
 
 RASTERS = (".tif", ".tiff")
 GRID = ".npz"
+PURPOSE = "task places"
+"""Of the seed, so that no task is measured at the very places that tiles of the same seed are centred on."""
 NOT_TARGETS = {"timestamp", "timestamp_end", "split", "id", *LON_NAMES, *LAT_NAMES}
 """The columns of CoordBench's schema, and other names of coordinates."""
 MAX_CODES = 100
@@ -108,6 +110,9 @@ def _of_table(request: TaskRequest, table: PlacesTable, path: Path) -> Task:
         found = ", ".join(map(repr, table.columns.column_names)) or "none besides lon and lat"
         raise EvaluationError(f"task {request.name}: {path} has no column {name!r}; it has {found}")
     column, lonlat = table.columns[name].combine_chunks(), table.lonlat.degrees
+    if request.max_rows and len(table) > request.max_rows:
+        drawn = np.sort(np.random.default_rng(request.seed).permutation(len(table))[: request.max_rows])
+        column, lonlat = column.take(pa.array(drawn)), lonlat[drawn]
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if request.kind == "classification":
@@ -132,7 +137,8 @@ def _of_raster(request: TaskRequest, raster: Raster, labels: dict[float, str] | 
         has_data = raster.has_data(places)
         return has_data & _land().has_data(places) if request.land else has_data
 
-    lonlat = draw_places(points_between(request.points, request.min_lat, 90.0), drawn_from, request.seed)
+    asked = points_between(request.points, request.min_lat, 90.0)
+    lonlat = draw_places(asked, drawn_from, request.seed, PURPOSE)
     found = raster.pixels(lonlat)[:, 0].double().numpy()
     if labels is None and request.kind == "regression":
         return number_task(request, lonlat.numpy(), found, str(path), _sha256(path))

@@ -6,7 +6,9 @@ import torch
 
 from tests.golden import golden, golden_arrays
 from trainer.baselines import AS_THEY_ARE, LEARNED, baseline_names, open_baseline
+from trainer.checkpoint import read_checkpoint
 from trainer.errors import BaselineError, WeightsError
+from trainer.models.two_tower import untrained_location_tower
 from trainer.snap import uniform_on_sphere
 
 EDGES = np.array([[180.0, 0.0], [-180.0, 0.0], [0.0, 90.0], [0.0, -90.0], [0.0, 0.0]])
@@ -100,3 +102,13 @@ def test_a_file_without_weights_is_told_in_a_line(tmp_path):
 def test_every_row_is_listed():
     names = {name.partition("=")[0].partition(":")[0] for name in baseline_names()}
     assert names == {*AS_THEY_ARE, *LEARNED, "untrained", "mosaiks"}
+
+
+def test_a_run_before_its_first_step_is_the_tower_of_its_own_seed(small_run):
+    config = read_checkpoint(small_run / "best.ckpt").config
+    lonlat = uniform_on_sphere(20, seed=0)
+    with torch.inference_mode():
+        drawn = untrained_location_tower(config)(torch.from_numpy(lonlat)).numpy()
+    baseline = open_baseline(f"untrained={small_run / 'best.ckpt'}")
+    np.testing.assert_allclose(baseline.embed(lonlat), drawn, atol=1e-6)
+    assert "small as its seed 0 draws it" in baseline.note

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from tests.hub_server import FILES, running_hub
 from tests.real_s2 import s2_100k_sample
 from tests.synthetic_s2 import write_s2_100k
-from tests.synthetic_world import small_config
+from tests.synthetic_world import small_config, write_config, write_world
 from trainer.cli.data import data
 
 
@@ -106,3 +106,25 @@ def test_what_a_user_can_put_right_is_one_line_on_stderr(tmp_path, arguments, me
     assert done.stderr.startswith("Error: ")
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_evaluation_shares_with_training_is_told(tmp_path):
+    imagery = write_world(tmp_path / "imagery")
+    config = write_config(tmp_path / "small.yaml", small_config())
+    (tmp_path / "suite.yaml").write_text(
+        "tasks:\n  - {name: height, data: positions.tif, band: 3, points: 50}\n"
+        "  - {name: gone, data: none.csv, target: x}\n"
+    )
+    asked = ["--tasks", tmp_path / "suite.yaml", "--data-dir", imagery, "--imagery", imagery]
+    done = run("overlap", config, *asked, "--out", tmp_path / "o.md")
+    assert done.exit_code == 1, done.output  # a target was trained on
+    assert "task gone skipped" in done.stderr
+    assert "height is positions" in (tmp_path / "o.md").read_text(encoding="utf-8")
+    failed = run("overlap", tmp_path / "none.ckpt", *asked)
+    assert (failed.exit_code, failed.stderr) == (1, f"Error: {tmp_path / 'none.ckpt'} does not exist\n")
+
+
+def test_a_suite_that_names_no_sources_has_nothing_to_fetch(tmp_path):
+    (tmp_path / "suite.yaml").write_text("tasks: [{name: a, data: a.csv, target: x}]\n")
+    done = run("get", tmp_path / "suite.yaml", "--imagery", tmp_path)
+    assert (done.exit_code, done.stdout) == (0, "")

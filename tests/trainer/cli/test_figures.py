@@ -35,6 +35,7 @@ def run(place, out, *arguments: object):
     return CliRunner().invoke(figures, [*words, "--out", str(out)])
 
 
+PLACES = ["--config", "{place}/small.yaml", "--imagery", "{place}/imagery"]
 SUITE = ["--tasks", "{place}/suite.yaml", "--data-dir", "{place}"]
 
 
@@ -48,6 +49,8 @@ SUITE = ["--tasks", "{place}/suite.yaml", "--data-dir", "{place}"]
         ["transfer", "{place}"],
         ["transfer", "{place}", "--encoders", "b,a"],
         ["distribution", "{place}/small.yaml", "--imagery", "{place}/imagery"],
+        ["continuity", "baseline:sincos", "xyz=baseline:untrained:L2", "--steps", "50"],
+        ["continuity", "baseline:sincos", *PLACES, "--steps", "50"],
     ],
     ids=lambda arguments: " ".join(arguments[:1]),
 )
@@ -74,6 +77,9 @@ def test_a_picture_is_drawn(place, tmp_path, arguments):
         (["transfer", "{place}", "--encoders", "a,c"], "has no row 'c'; it has a, b"),
         (["transfer", "{place}", "--encoders", "a"], "name two rows"),
         (["distribution", "{place}/none.yaml"], "none.yaml cannot be read"),
+        (["continuity", "baseline:none"], "there is no baseline none"),
+        (["continuity", "baseline:sincos", "--config", "{place}/none.yaml"], "none.yaml cannot be read"),
+        (["continuity", "baseline:sincos", "--config", "{place}/none.ckpt"], "none.ckpt does not exist"),
     ],
 )
 def test_what_a_user_can_put_right_is_one_line(place, tmp_path, arguments, message):

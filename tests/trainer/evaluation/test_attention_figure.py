@@ -53,6 +53,8 @@ def test_what_cannot_be_drawn_is_one_line(world, tmp_path):
         attention_figure(config(), imagery, runs, [3, 400], tmp_path / "out.png")
     with pytest.raises(CheckpointError, match=r"vision\.ckpt does not exist; make it by satcle pretrain-vision"):
         attention_figure(config(), imagery, tmp_path, [3], tmp_path / "out.png")
+    with pytest.raises(CheckpointError, match=r"^small has no vision pretraining: add a section .*pretrain-vision"):
+        attention_figure(Config.model_validate(small_config()), imagery, tmp_path, [3], tmp_path / "out.png")
     with pytest.raises(ConfigError, match=r"^--out .*out\.xyz cannot be written"):
         attention_figure(config(), imagery, runs, [3], tmp_path / "out.xyz")
     with pytest.raises(ConfigError, match=r"^--out .* cannot be written"):

@@ -24,6 +24,16 @@ def test_figures_of_another_format_are_measured_again(tmp_path):
     assert Cells(path).get(KEY) is None
 
 
+def test_what_is_finished_is_kept_where_the_next_fails(tmp_path):
+    def measured():
+        yield KEY, {"R2": [0.5]}
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Cells(tmp_path / "cells.json").add(measured())
+    assert Cells(tmp_path / "cells.json").get(KEY) == {"R2": [0.5]}
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", f'{{"format": {FORMAT}, "cells": [{{"a": 1}}]}}'])
 def test_another_file_is_named(tmp_path, content):
     (tmp_path / "cells.json").write_text(content)

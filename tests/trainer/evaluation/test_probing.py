@@ -60,6 +60,14 @@ def test_only_what_is_missing_is_wanted(tmp_path):
     assert len(missing("other", task, once, cells)) == 4
 
 
+def test_other_seeds_are_other_folds():
+    task = number_task(REQUEST, PLACES, PLACES[:, 1], "", "")
+    reported, chosen = Protocol(("ridge", "mlp"), 5, 3), Protocol(("ridge", "mlp"), 5, 3, first_seed=100)
+    assert {key.seed for key in keys("e", task, chosen)} == {100, 101, 102, 103, 104}
+    assert not {*keys("e", task, reported)} & {*keys("e", task, chosen)}
+    assert chosen.seeds_of("mlp") == range(100, 103)
+
+
 def test_transfer_is_of_the_continents_that_have_rows():
     task = number_task(REQUEST, PLACES, PLACES[:, 1], "", "")
     asked = {key.split for key in keys("e", task, Protocol(("transfer",), mlp_seeds=1))}

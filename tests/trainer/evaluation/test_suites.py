@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from trainer.data.imagery import source_file
 from trainer.errors import EvaluationError
-from trainer.evaluation.suites import read_suite, requested
+from trainer.evaluation.suites import is_suite, read_suite, requested
 
 SHIPPED = Path(__file__).parents[3] / "trainer" / "configs" / "tasks"
 
@@ -26,6 +27,25 @@ def test_the_six_tasks_are_those_of_the_protocol():
         "population density",
     ]
     assert {(task.points, task.min_lat, task.land, task.min_class_rows) for task in tasks} == {(10_000, -60, True, 30)}
+
+
+def test_hyper_parameters_are_chosen_on_other_tasks_than_are_reported():
+    reported, chosen = (read_suite(SHIPPED / f"{name}.yaml").tasks for name in ("six", "validation"))
+    assert not {task.data for task in reported} & {task.data for task in chosen}
+    assert not {task.name for task in reported} & {task.name for task in chosen}
+
+
+def test_the_data_of_the_validation_tasks_can_be_fetched():
+    suite = read_suite(SHIPPED / "validation.yaml")
+    files = {source_file(source, Path()) for source in suite.sources}
+    assert {task.data for task in suite.tasks} == files
+    assert all(source.package and "==" in source.package and source.sha256 for source in suite.sources)
+
+
+def test_a_suite_is_told_from_a_config(tmp_path):
+    assert is_suite(SHIPPED / "six.yaml")
+    assert not is_suite(SHIPPED.parent / "earth-l10.yaml")
+    assert not is_suite(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Sweeps: many runs of one config varied, each in a folder of its own, compared by what the folders hold."""
