@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -20,25 +21,40 @@ from service.bundle import (
 )
 from trainer.checkpoint import Checkpoint, read_checkpoint
 from trainer.config import Config
+from trainer.errors import ImageryError
 from trainer.evaluation.components import PLACES as PLACES_OF_COMPONENTS
 from trainer.evaluation.components import QUANTILES, Components, principal_components
 from trainer.evaluation.figures import land_mask, principal_components_png
 from trainer.export import ExportedEncoder, embed_exactly, export_encoder, export_raster
+from trainer.precision import with_precisions
 from trainer.snap import PLACES
+from trainer.storage import Place
 from trainer.tower_card import encoding_card, network_card
+from trainer.training_places import training_places, with_training_places
 
 ENCODER = "encoder.onnx"
 RASTER = "raster.onnx"
 COMPONENTS = "components.npy"
 PREVIEW = "preview.png"
+IMAGERY = Path(".imagery")
+
+logger = logging.getLogger(__name__)
 
 
 def package(
-    checkpoint_path: Path, out: Path, *, name: str | None = None, overwrite: bool = False, snap_places: int = PLACES
+    checkpoint_path: Place,
+    out: Path,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+    snap_places: int = PLACES,
+    imagery: Path = IMAGERY,
 ) -> Bundle:
     """Export a checkpoint's location tower and write it as the bundle `out`, named as its config unless `name`.
 
     Snap errors are measured at `snap_places`; the preview shows the world in the first three principal components.
+    A checkpoint that is too old to hold its training places has them from `imagery`; where that fails too, a warning
+    says why, and the bundle has none.
 
     Raises CheckpointError, ExportError or BundleExists.
     """
@@ -51,7 +67,18 @@ def package(
     preview = principal_components_png(embed, components, land_mask())
     card = describe(checkpoint, exported, name or checkpoint.config.name)
     card, map_files = with_maps(card, exported.onnx, components)
-    return write_bundle(out, card, {ENCODER: exported.onnx, PREVIEW: preview, **map_files}, overwrite=overwrite)
+    card, precision_files = with_precisions(card, exported.onnx)
+    card, place_files = _with_places(card, checkpoint, imagery)
+    files = {ENCODER: exported.onnx, PREVIEW: preview, **map_files, **precision_files, **place_files}
+    return write_bundle(out, card, files, overwrite=overwrite)
+
+
+def _with_places(card: BundleCard, checkpoint: Checkpoint, imagery: Path) -> tuple[BundleCard, dict[str, bytes]]:
+    try:
+        return with_training_places(card, training_places(checkpoint, imagery))
+    except ImageryError as error:
+        logger.warning("the bundle does not say where it was trained: its checkpoint holds no places, and %s", error)
+        return card, {}
 
 
 def with_maps(card: BundleCard, encoder: bytes, components: Components) -> tuple[BundleCard, dict[str, bytes]]:
@@ -84,7 +111,7 @@ def describe(checkpoint: Checkpoint, exported: ExportedEncoder, name: str) -> Bu
         license=config.card.license,
         limits=config.card.limits,
         embedding_dim=tower.embedding_dim,
-        dimensions=(tower.embedding_dim,),
+        dimensions=tuple(sorted({*config.card.dimensions, tower.embedding_dim})),
         encoder=ENCODER,
         encoding=encoding_card(tower.encoding),
         network=network_card(tower.network),

@@ -7,6 +7,7 @@ tensors holds on any device: gloo carries those of the CPU, nccl those of CUDA.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -46,6 +47,16 @@ class Processes:
             backend = "nccl" if accelerator == "cuda" else "gloo"
             distributed.init_process_group(backend, timeout=UNTIL_THE_FEATURES_ARE_KEPT)
 
+    def agree(self, numbers: Sequence[int], accelerator: str) -> bool:
+        """Whether `numbers` are the same for every process."""
+        if self.count == 1:
+            return True
+        lowest = torch.tensor(numbers, device=accelerator)
+        highest = lowest.clone()
+        distributed.all_reduce(lowest, distributed.ReduceOp.MIN)
+        distributed.all_reduce(highest, distributed.ReduceOp.MAX)
+        return torch.equal(lowest, highest)
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.count > 1:
@@ -82,6 +93,15 @@ class Share:
     def total(self, value: Tensor) -> Tensor:
         """The sum over processes of a tensor that has one shape on all. Without gradient."""
         return self._reduce(value, distributed.ReduceOp.SUM)
+
+    def mean(self, by_row: Tensor) -> Tensor:
+        """Over the rows of all processes, of which `by_row` (own rows,) are this one's.
+
+        The gradient is x their number, because distributed training averages what the processes find.
+        """
+        own = by_row.sum()
+        scaled = own * self.processes / self.rows
+        return scaled + (self.total(own.detach()) / self.rows - scaled.detach())
 
     def logsumexp(self, value: Tensor) -> Tensor:
         """log Σ exp over processes, elementwise. Without gradient."""

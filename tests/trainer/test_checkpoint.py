@@ -5,7 +5,7 @@ import torch
 
 from service.bundle import Metric
 from tests.synthetic_world import small_config
-from trainer.checkpoint import add_metrics, read_checkpoint
+from trainer.checkpoint import complete, read_checkpoint
 from trainer.config import Config
 from trainer.errors import CheckpointError
 
@@ -30,7 +30,7 @@ def test_metrics_are_added_and_nothing_else_changes(best, tmp_path):
     copy = tmp_path / "copy.ckpt"
     copy.write_bytes(best.read_bytes())
     metric = Metric(name="made up", value=0.5, on="nothing")
-    add_metrics(copy, (metric,))
+    complete(copy, read_checkpoint(copy).model(), (metric,))
     before, after = read_checkpoint(best), read_checkpoint(copy)
     assert after.description == before.description.model_copy(update={"metrics": (metric,)})
     assert all(torch.equal(after.model_state[name], value) for name, value in before.model_state.items())

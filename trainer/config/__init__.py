@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import ValidationError, model_validator
 
 from service.bundle.card import Name
@@ -23,16 +22,19 @@ from trainer.config.data import S2Data as S2Data
 from trainer.config.data import Source as Source
 from trainer.config.data import Tile as Tile
 from trainer.config.data import Views as Views
+from trainer.config.distillation import Distillation as Distillation
 from trainer.config.fields import Frozen
 from trainer.config.image import BackboneConfig as BackboneConfig
 from trainer.config.image import ImageTowerConfig as ImageTowerConfig
 from trainer.config.image import RandomFeaturesConfig as RandomFeaturesConfig
+from trainer.config.image import StatisticsConfig as StatisticsConfig
 from trainer.config.location import LocationTowerConfig as LocationTowerConfig
 from trainer.config.refinement import CausalRefinement as CausalRefinement
 from trainer.config.refinement import Refinement as Refinement
 from trainer.config.training import Card as Card
 from trainer.config.training import TrainingConfig as TrainingConfig
 from trainer.config.vision import VisionConfig as VisionConfig
+from trainer.config.yaml_file import read_yaml
 from trainer.errors import ConfigError
 
 METHOD_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -53,6 +55,7 @@ class Config(Frozen):
     refinement: Refinement = Refinement()
     causal: CausalRefinement | None = None
     vision: VisionConfig | None = None
+    distillation: Distillation | None = None
     training: TrainingConfig = TrainingConfig()
     card: Card
 
@@ -69,6 +72,17 @@ class Config(Frozen):
     def _satclip_is_contrast_alone(self) -> Self:
         if self.method == "satclip" and (self.refinement.neighbours or self.causal):
             raise ValueError("method satclip has no refinement; remove refinement.neighbours and causal")
+        return self
+
+    @model_validator(mode="after")
+    def _dimensions_fit(self) -> Self:
+        dim = self.location_tower.embedding_dim
+        if wrong := [n for n in self.card.dimensions if n > dim]:
+            raise ValueError(f"card.dimensions: {wrong[0]} is more than location_tower.embedding_dim, {dim}")
+        if (self.card.dimensions or self.distillation) and self.refinement.serve_fusion:
+            raise ValueError("card.dimensions and distillation are of the tower itself; set serve_fusion: false")
+        if self.distillation and self.distillation.components >= dim:
+            raise ValueError(f"distillation.components must be fewer than location_tower.embedding_dim, {dim}")
         return self
 
     @model_validator(mode="after")
@@ -97,28 +111,23 @@ def digest_of(described: object) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> Config:
     """Read a YAML config; with `extends: FILE` it says only what is other than in that one, beside it.
 
     A section is merged key by key, unless it is of another kind; null takes away what the other file says.
+    `changes`, by dotted key as training.learning_rate, are made as a file that extends `path` would make them.
     Raises ConfigError, one line: the file, the key, and what is wrong with it.
     """
-    raw = _read_yaml(path)
+    raw = read_yaml(path)
     if isinstance(raw, dict) and "extends" in raw:
         raw = _extended(path, raw)
+    if isinstance(raw, dict):
+        for key, value in (changes or {}).items():
+            raw = _merged(raw, _section(key, value))
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first_problem(error, raw)}") from error
-
-
-def _read_yaml(path: Path) -> object:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _extended(path: Path, changes: dict[str, Any], above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -129,12 +138,18 @@ def _extended(path: Path, changes: dict[str, Any], above: tuple[Path, ...] = ())
     above = (*above, path.resolve())
     if origin.resolve() in above:
         raise ConfigError(f"{path}: extends: {origin} extends this file; a config cannot extend itself")
-    base = _read_yaml(origin)
+    base = read_yaml(origin)
     if not isinstance(base, dict):
         raise ConfigError(f"{path}: extends: {origin} is no config")
     if "extends" in base:
         base = _extended(origin, base, above)
     return _merged(base, {key: value for key, value in changes.items() if key != "extends"})
+
+
+def _section(key: str, value: object) -> dict[str, Any]:
+    """ "a.b", 1 → {"a": {"b": 1}}."""
+    first, dot, rest = key.partition(".")
+    return {first: _section(rest, value) if dot else value}
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,7 +16,8 @@ S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09"
 
 
 class Source(Frozen):
-    """One world raster: a file at `path`, or the `member` of the wheel of a `package` (a pip requirement).
+    """One world raster: a file at `path`, or the `member` of a `package`: of the wheel of a pip
+    requirement, or of the tarball of npm:NAME@VERSION.
 
     A relative path is taken from the imagery folder.
     Values outside [valid_min, valid_max], equal to `nodata`, or not finite, are no data. `bounds` (west, south,
@@ -48,10 +50,23 @@ class Source(Frozen):
 
 
 class Tile(Frozen):
-    """`size` x `size` pixels over `footprint_km`, on the plane that touches the sphere at the tile's centre."""
+    """`size` x `size` pixels over `footprint_km`, on the plane that touches the sphere at the tile's centre.
+
+    Of several footprints, the smallest first, each has bands of its own: one place seen at several scales.
+    """
 
     size: int = Field(default=32, ge=2)
-    footprint_km: Positive = 160.0
+    footprint_km: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] = 160.0
+
+    @property
+    def footprints_km(self) -> tuple[float, ...]:
+        return self.footprint_km if isinstance(self.footprint_km, tuple) else (self.footprint_km,)
+
+    @model_validator(mode="after")
+    def _footprints_ascend(self) -> Self:
+        if any(a >= b for a, b in pairwise(self.footprints_km)):
+            raise ValueError("footprint_km: give several from the smallest to the largest, each once")
+        return self
 
 
 class Points(Frozen):
@@ -93,8 +108,10 @@ class MosaicData(Frozen):
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """The bands of a tile, in order."""
-        return tuple(band for source in self.sources for band in source.bands)
+        """The bands of a tile, in order: those of the first footprint, then of each other, as red@640."""
+        bands = tuple(band for source in self.sources for band in source.bands)
+        wider = tuple(f"{band}@{km:g}" for km in self.tile.footprints_km[1:] for band in bands)
+        return bands + wider
 
 
 class S2Data(Frozen):

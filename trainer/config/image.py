@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
-from trainer.config.fields import Count, Frozen, Positive
+from trainer.config.fields import Count, Frozen, Positive, without_a_kind
 
 
 class RandomFeaturesConfig(Frozen):
@@ -22,6 +22,12 @@ class RandomFeaturesConfig(Frozen):
     bias: float = Field(default=1.0, ge=0)
     whitening: Positive = 1e-2
     scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+
+
+class StatisticsConfig(Frozen):
+    """Each band's mean and deviation over the valid pixels of a tile; what has none counts as the average tile."""
+
+    kind: Literal["statistics"]
 
 
 PUBLISHED = {
@@ -56,13 +62,8 @@ class BackboneConfig(Frozen):
         return self
 
 
-def _kind(given: object) -> str:
-    """A config that does not name the kind of its image tower means random features."""
-    kind = given.get("kind", "random-features") if isinstance(given, dict) else getattr(given, "kind", None)
-    return "random-features" if kind == "random-features" else "backbone"
-
-
 ImageTowerConfig = Annotated[
-    Annotated[RandomFeaturesConfig, Tag("random-features")] | Annotated[BackboneConfig, Tag("backbone")],
-    Discriminator(_kind),
+    RandomFeaturesConfig | StatisticsConfig | BackboneConfig,
+    Field(discriminator="kind"),
+    without_a_kind("random-features"),
 ]

@@ -6,11 +6,11 @@ code and of the baselines.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from trainer.config.fields import Count, Frozen, Positive
+from trainer.config.fields import Count, Frozen, Positive, without_a_kind
 
 
 class SphericalHarmonicsConfig(Frozen):
@@ -94,15 +94,6 @@ class CapsulesConfig(Frozen):
     hidden_layers: int = Field(default=2, ge=0)
 
 
-def _without_a_kind(kind: str) -> BeforeValidator:
-    """What a section means that does not say its kind."""
-
-    def named(given: Any) -> Any:  # noqa: ANN401 - what pydantic hands a "before" validator
-        return {"kind": kind} | given if isinstance(given, dict) else given
-
-    return BeforeValidator(named)
-
-
 EncodingConfig = Annotated[
     SphericalHarmonicsConfig
     | PlainEncodingConfig
@@ -111,19 +102,30 @@ EncodingConfig = Annotated[
     | UtmOneHotConfig
     | UtmSoftConfig,
     Field(discriminator="kind"),
-    _without_a_kind("spherical_harmonics"),
+    without_a_kind("spherical_harmonics"),
 ]
 NetworkConfig = Annotated[
     SirenConfig | MLPConfig | FCNetConfig | LinearConfig | CapsulesConfig,
     Field(discriminator="kind"),
-    _without_a_kind("siren"),
+    without_a_kind("siren"),
 ]
 
 
 class LocationTowerConfig(Frozen):
+    """With `degree_decay` p, the first layer's weights on harmonics of degree l start (1 + l)^-p as large as they
+    would, and as a whole as large as on ten Legendre polynomials: many polynomials then start as smooth as few.
+    """
+
     encoding: EncodingConfig = SphericalHarmonicsConfig()
     network: NetworkConfig = SirenConfig()
     embedding_dim: Count = 256
+    degree_decay: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _degrees_decay(self) -> Self:
+        if self.degree_decay and not isinstance(self.encoding, SphericalHarmonicsConfig):
+            raise ValueError("degree_decay goes with encoding.kind: spherical_harmonics")
+        return self
 
     @model_validator(mode="after")
     def _capsules_have_scales(self) -> Self:

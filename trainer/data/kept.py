@@ -102,7 +102,7 @@ def _keep(folder: Path, tiles: Tiles, image_side: ImageSide, views: Views, seed:
     staging = folder.with_name(f".{folder.name}.part")
     try:
         staging.mkdir(parents=True, exist_ok=True)
-        with _alone(staging):
+        with _alone(staging / "lock"):
             if not folder.is_dir():  # else another process was faster
                 np.save(staging / "lonlat.npy", tiles.lonlat.numpy())
                 _fill(staging, tiles, image_side, views, seed)
@@ -112,9 +112,9 @@ def _keep(folder: Path, tiles: Tiles, image_side: ImageSide, views: Views, seed:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time; the others wait."""
-    handle = os.open(folder, os.O_RDONLY)
+def _alone(lock: Path) -> Iterator[None]:
+    """One process at a time; the others wait, on other machines too."""
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT)  # NFS locks only files that are open for writing
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -116,21 +116,24 @@ def _shared(corners: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Mosaic:
-    """Rasters of any resolution, stacked: the bands of a tile are theirs, in order."""
+    """Rasters of any resolution, stacked: the bands of a tile are theirs, in order, once for each footprint."""
 
     rasters: Sequence[Raster]
     size: int
-    footprint_km: float
+    footprints_km: Sequence[float]
 
     def tiles(self, lonlat: Tensor) -> Tensor:
         """Tiles centred at places (n, 2) → (n, bands, size, size) float32, row 0 north, NaN where no data."""
-        places = move(lonlat[:, None], self._offsets()).reshape(-1, 2)
+        return torch.cat([self._tiles(lonlat, footprint) for footprint in self.footprints_km], dim=1)
+
+    def _tiles(self, lonlat: Tensor, footprint_km: float) -> Tensor:
+        places = move(lonlat[:, None], self._offsets(footprint_km)).reshape(-1, 2)
         sampled = torch.cat([raster.sample(places) for raster in self.rasters], dim=1)
         return sampled.view(len(lonlat), self.size, self.size, -1).permute(0, 3, 1, 2).contiguous()
 
-    def _offsets(self) -> Tensor:
+    def _offsets(self, footprint_km: float) -> Tensor:
         """East and north of every pixel centre from the tile's, row by row → (size², 2), degrees of arc."""
-        pixel = self.footprint_km / self.size / KM_PER_DEGREE
+        pixel = footprint_km / self.size / KM_PER_DEGREE
         along = (torch.arange(self.size, dtype=torch.float64) - (self.size - 1) / 2) * pixel
         north, east = torch.meshgrid(-along, along, indexing="ij")
         return torch.stack((east, north), dim=-1).reshape(-1, 2)

@@ -18,6 +18,8 @@ from trainer.data.mosaic import Raster
 from trainer.errors import TableError
 
 STEP_DEG = 0.05
+MIN_POSITIONS = 4
+"""A ring of fewer has no area, since it ends where it began."""
 SUFFIXES = (".json", ".geojson", ".topojson")
 
 Ring = NDArray[np.float64]
@@ -38,36 +40,46 @@ def read_areas(path: Path, name_property: str) -> Areas:
 
     Rings that cross the antimeridian or go around a pole are as good as others. Raises TableError.
     """
-    try:
-        content = json.loads(path.read_bytes())
-        named = list(_named_polygons(content, name_property))
-    except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise TableError(f"{path} is neither GeoJSON nor TopoJSON: {type(error).__name__} {error}") from error
+    named = [(str(name), polygon) for properties, polygon in _read(path) if (name := properties.get(name_property))]
     names = sorted({name for name, _ in named})
     if not names:
         raise TableError(f"{path} holds no polygons with a property {name_property!r}")
     number = {name: index for index, name in enumerate(names, 1)}
-    return Areas(
-        _rasterized([(number[name], polygon) for name, polygon in named]), {float(v): k for k, v in number.items()}
-    )
+    values = torch.from_numpy(rasterized([(number[name], polygon) for name, polygon in named], STEP_DEG)).float()
+    raster = Raster(torch.where(values > 0, values, torch.nan)[..., None], (-180.0, -90.0, 180.0, 90.0))
+    return Areas(raster, {float(value): name for name, value in number.items()})
 
 
-def _named_polygons(content: dict[str, Any], name_property: str) -> Iterator[tuple[str, Polygon]]:
+def read_polygons(path: Path) -> list[Polygon]:
+    """Every polygon of a FeatureCollection, or of all objects of a Topology. Raises TableError."""
+    polygons = [polygon for _, polygon in _read(path)]
+    if not polygons:
+        raise TableError(f"{path} holds no polygons")
+    return polygons
+
+
+def _read(path: Path) -> list[tuple[dict[str, Any], Polygon]]:
+    """Each polygon with the properties of what it is part of."""
+    try:
+        return list(_polygons(json.loads(path.read_bytes())))
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise TableError(f"{path} is neither GeoJSON nor TopoJSON: {type(error).__name__} {error}") from error
+
+
+def _polygons(content: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Polygon]]:
     if content["type"] == "Topology":
         arcs = _arcs(content)
         geometries = [each for collection in content["objects"].values() for each in collection["geometries"]]
         for geometry in geometries:
             for polygon in _parts(geometry, geometry.get("arcs")):
-                if name := (geometry.get("properties") or {}).get(name_property):
-                    yield str(name), [_joined(arcs, ring) for ring in polygon]
+                yield geometry.get("properties") or {}, [_joined(arcs, ring) for ring in polygon]
         return
     for feature in content["features"]:
         geometry = feature["geometry"] or {}
         for polygon in _parts(geometry, geometry.get("coordinates")):
-            if name := (feature.get("properties") or {}).get(name_property):
-                yield str(name), [np.array(ring, np.float64)[:, :2] for ring in polygon]
+            yield feature.get("properties") or {}, [np.array(ring, np.float64)[:, :2] for ring in polygon]
 
 
 def _parts(geometry: dict[str, Any], nested: Sequence[Any] | None) -> Sequence[Any]:
@@ -91,19 +103,33 @@ def _joined(arcs: Sequence[Ring], indices: Sequence[int]) -> Ring:
     return np.concatenate([part if position == 0 else part[1:] for position, part in enumerate(parts)])
 
 
-def _rasterized(numbered: Sequence[tuple[int, Polygon]]) -> Raster:
+def rasterized(numbered: Sequence[tuple[int, Polygon]], step_deg: float) -> NDArray[np.integer[Any]]:
+    """A globe of cells of `step_deg`, row 0 north, each with the number of the polygon that its centre is in, or 0."""
     shapes = [
-        ({"type": "Polygon", "coordinates": [np.add(ring, (turn, 0.0)).tolist() for ring in rings]}, number)
+        ({"type": "Polygon", "coordinates": [ring.tolist() for ring in part]}, number)
         for number, polygon in numbered
-        for rings in [[_unwrapped(ring) for ring in polygon]]
+        for part in within_the_globe(polygon)
+    ]
+    rows = round(180 / step_deg)
+    grid = Affine(step_deg, 0, -180, 0, -step_deg, 90)
+    dtype = "uint8" if max(number for number, _ in numbered) < 256 else "int32"
+    numbers: NDArray[np.integer[Any]] = rasterize(shapes, (rows, 2 * rows), transform=grid, dtype=dtype)
+    return numbers
+
+
+def within_the_globe(polygon: Polygon) -> list[Polygon]:
+    """The polygon without jumps at the antimeridian, once for each turn on which some of it lies within ±180.
+
+    None where it has no area.
+    """
+    if len(polygon[0]) < MIN_POSITIONS:
+        return []
+    rings = [_unwrapped(ring) for ring in polygon if len(ring) >= MIN_POSITIONS]
+    return [
+        [np.add(ring, (turn, 0.0)) for ring in rings]
         for turn in (-360.0, 0.0, 360.0)
         if rings[0][:, 0].max() + turn > -180 and rings[0][:, 0].min() + turn < 180
     ]
-    rows = round(180 / STEP_DEG)
-    grid = Affine(STEP_DEG, 0, -180, 0, -STEP_DEG, 90)
-    numbers = rasterize(shapes, (rows, 2 * rows), transform=grid, dtype="int32")
-    values = torch.from_numpy(numbers).float()
-    return Raster(torch.where(values > 0, values, torch.nan)[..., None], (-180.0, -90.0, 180.0, 90.0))
 
 
 def _unwrapped(ring: Ring) -> Ring:

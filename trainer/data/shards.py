@@ -81,6 +81,8 @@ def _walk(path: Path) -> Shard:
             marker = os.pread(file.fileno(), BLOCK, end)
     except tarfile.ReadError as error:
         return _damaged(path, members, size, str(error))
+    except IsADirectoryError:
+        return Shard(path, (), "it is a folder")
     except OSError as error:
         raise ImageryError(f"{path} cannot be read: {error.strerror}") from error
     if marker != bytes(BLOCK):

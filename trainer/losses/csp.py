@@ -51,7 +51,7 @@ def elsewhere_loss(
     similarity = (places @ functional.normalize(image.float(), dim=1)[:, :, None])[:, :, 0]
     own = torch.zeros(len(image), dtype=torch.int64, device=image.device)
     by_row = functional.cross_entropy(logit_scale * similarity, own, reduction="none")
-    return _mean(by_row, share or Share(len(location)))
+    return (share or Share(len(location))).mean(by_row)
 
 
 def dropout_loss(location: Tensor, again: Tensor, logit_scale: Tensor, share: Share | None = None) -> Tensor:
@@ -68,7 +68,7 @@ def dropout_loss(location: Tensor, again: Tensor, logit_scale: Tensor, share: Sh
         checkpoint(_cross_entropy, rows, second, logit_scale, match, use_reentrant=False, preserve_rng_state=False)
         for rows, match in zip(torch.split(first, BLOCK), torch.split(own, BLOCK), strict=True)
     ]
-    return _mean(torch.cat(by_row), share)
+    return share.mean(torch.cat(by_row))
 
 
 def draw_elsewhere(places: int, count: int, rng: torch.Generator) -> Tensor:
@@ -79,13 +79,6 @@ def draw_elsewhere(places: int, count: int, rng: torch.Generator) -> Tensor:
 
 def _cross_entropy(rows: Tensor, others: Tensor, logit_scale: Tensor, match: Tensor) -> Tensor:
     return functional.cross_entropy(logit_scale * rows @ others.T, match, reduction="none")
-
-
-def _mean(by_row: Tensor, share: Share) -> Tensor:
-    """Over the rows of all processes; the gradient is x their number, as that of `contrastive_loss`."""
-    own = by_row.sum()
-    scaled = own * share.processes / share.rows
-    return scaled + (share.total(own.detach()) / share.rows - scaled.detach())
 
 
 class _Whole(torch.autograd.Function):

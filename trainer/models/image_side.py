@@ -11,16 +11,17 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from trainer.config import BackboneConfig, CausalRefinement, Config, RandomFeaturesConfig
+from trainer.config import BackboneConfig, CausalRefinement, Config, RandomFeaturesConfig, StatisticsConfig
 from trainer.data.tile_batch import Tiles
 from trainer.data.transforms import Standardise
 from trainer.device import device
 from trainer.errors import ConfigError
 from trainer.models.backbones import VIT_SMALL, Backbone, SentinelTwoInput, named_network
-from trainer.models.image_tower import ImageTower
+from trainer.models.image_tower import BandStatistics, ImageTower
 from trainer.models.pretrained import SENTINEL_2, load_weights, state_digest, weights_state
 from trainer.refinement.causal import CausalSmoothing, PatchAttention
 from trainer.seeding import generator
+from trainer.storage import Place
 from trainer.vision.checkpoint import read_vision_of
 
 FIT_TILES = 2048
@@ -63,7 +64,7 @@ class ImageSide(nn.Module):
         return features
 
 
-def open_image_side(config: Config, tiles: Tiles, *, vision: Path | None, weights: Path | None) -> ImageSide:
+def open_image_side(config: Config, tiles: Tiles, *, vision: Place | None, weights: Path | None) -> ImageSide:
     """What `config` asks for. `vision` is the checkpoint of its vision pretraining, `weights` the user's own file.
 
     The file stands for the published weights that the image tower names, and for the attention's where those are the
@@ -89,7 +90,7 @@ def open_image_side(config: Config, tiles: Tiles, *, vision: Path | None, weight
 
 
 def open_attention(
-    config: Config, causal: CausalRefinement, bands: tuple[str, ...], *, vision: Path | None, weights: Path | None
+    config: Config, causal: CausalRefinement, bands: tuple[str, ...], *, vision: Place | None, weights: Path | None
 ) -> PatchAttention:
     """The ViT that finds causal patches. Raises as open_image_side does."""
     if causal.attention == "vision":
@@ -110,11 +111,13 @@ def sample_tiles(tiles: Tiles) -> Tensor:
 
 
 def _image_tower(
-    config: Config, bands: tuple[str, ...], sample: Sample, *, vision: Path | None, weights: Path | None
+    config: Config, bands: tuple[str, ...], sample: Sample, *, vision: Place | None, weights: Path | None
 ) -> nn.Module:
     asked = config.image_tower
     if isinstance(asked, RandomFeaturesConfig):
         return ImageTower.fit(sample(), asked, generator(config.data.seed, "filters"))
+    if isinstance(asked, StatisticsConfig):
+        return BandStatistics.fit(sample())
     if asked.kind == "vision":
         return read_vision_of(vision, config, bands).backbone()
     if asked.weights == "random":

@@ -2,6 +2,8 @@
 
 Rolf et al., "A generalizable and accessible approach to machine learning with global satellite imagery" (MOSAIKS,
 2021), after Coates and Ng (2012): filters are whitened random patches of the imagery itself.
+
+Or plain statistics of the bands.
 """
 
 from __future__ import annotations
@@ -81,6 +83,28 @@ class ImageTower(nn.Module):
         return torch.cat((self.convolution(standard), *statistics), dim=1)
 
 
+class BandStatistics(nn.Module):
+    """Nothing but the mean and the deviation of each band over a tile's valid pixels."""
+
+    absent: Tensor
+
+    def __init__(self, absent: Tensor) -> None:
+        """`absent` (2 · bands,): what stands for those of a band without a valid pixel."""
+        super().__init__()
+        self.register_buffer("absent", absent)
+
+    @classmethod
+    def fit(cls, tiles: Tensor) -> BandStatistics:
+        """What is absent is as in the average tile of a sample (n, bands, h, w), NaN where no data."""
+        return cls(_valid_statistics(tiles).nanmean(dim=0).nan_to_num(0.0))
+
+    @torch.no_grad()
+    def forward(self, tiles: Tensor) -> Tensor:
+        """(n, bands, h, w), NaN where no data → (n, 2 · bands)."""
+        statistics = _valid_statistics(tiles)
+        return torch.where(statistics.isnan(), self.absent, statistics)
+
+
 class ImageProjection(nn.Module):
     """The trained part: kept image features, standardised, to the embedding's space by one linear map."""
 
@@ -108,6 +132,14 @@ def band_statistics(tiles: Tensor, scale: float) -> Tensor:
     start = (size - side) // 2
     pixels = tiles[..., start : start + side, start : start + side].flatten(2)
     return torch.cat((pixels.mean(dim=2), pixels.std(dim=2, correction=0)), dim=1)
+
+
+def _valid_statistics(tiles: Tensor) -> Tensor:
+    """(n, bands, h, w) → (n, 2 · bands), NaN for a band without a valid pixel."""
+    pixels = tiles.flatten(2)
+    mean = pixels.nanmean(dim=2)
+    deviation = (pixels - mean[:, :, None]).square().nanmean(dim=2).sqrt()
+    return torch.cat((mean, deviation), dim=1)
 
 
 def _random_patches(tiles: Tensor, side: int, count: int, rng: torch.Generator) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from trainer.config.location import LocationTowerConfig, RandomFourierConfig, SirenConfig, SphericalHarmonicsConfig
@@ -35,7 +36,23 @@ def build_location_tower(asked: LocationTowerConfig) -> LocationTower:
     encoding = build_encoding(asked.encoding)
     groups = len(asked.encoding.sigmas) if isinstance(asked.encoding, RandomFourierConfig) else 1
     network = build_network(asked.network, encoding.feature_dim, asked.embedding_dim, groups=groups)
+    if asked.degree_decay:
+        soften(network, asked.degree_decay)
     return LocationTower(encoding, network)
+
+
+@torch.no_grad()
+def soften(network: nn.Module, degree_decay: float) -> None:
+    """Scale the first layer's weights on harmonics of degree l by (1 + l)^-`degree_decay`, as LocationTowerConfig says.
+
+    Untrained weights on n harmonics, uniform in ±1/n, sum up to a deviation in proportion to √n/n; here to 1/10, that
+    of 100 harmonics, whatever n is.
+    """
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Linear))
+    harmonics = first.in_features
+    degrees = torch.arange(harmonics).sqrt().floor()  # harmonic l² + l + m is of degree l
+    decay = (1 + degrees) ** -degree_decay
+    first.weight *= decay * (harmonics / 10 / decay.square().sum().sqrt())
 
 
 def harmonics_tower(

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import Config
+from trainer.models.distillation import DistillationHeads
 from trainer.models.fused_tower import FusedTower
 from trainer.models.image_tower import ImageProjection
 from trainer.models.location_tower import LocationTower, build_location_tower
+from trainer.models.readout import Readout
 from trainer.refinement.geospatial import (
     GraphPropagationFusion,
     Neighbourhoods,
@@ -37,8 +39,12 @@ class TwoTower(nn.Module):
         serve_fusion: bool,
         temperature: float,
         max_logit_scale: float,
+        distillation: DistillationHeads | None = None,
+        readout: Readout | None = None,
     ) -> None:
         super().__init__()
+        self.distillation = distillation
+        self.readout = readout
         self.serve_fusion = serve_fusion
         self.location_tower = location_tower
         self.image_projection = image_projection
@@ -53,7 +59,10 @@ class TwoTower(nn.Module):
 
     @property
     def served(self) -> LocationTower | FusedTower:
-        """What is exported: the location tower, with the fusion folded in where `serve_fusion` asks for it."""
+        """What is exported: the location tower, with the fusion folded in where `serve_fusion` asks for it, or
+        with its readout where it has one."""
+        if self.readout is not None:
+            return self.readout.of(self.location_tower)
         if not self.serve_fusion:
             return self.location_tower
         assert isinstance(self.fusion, GraphPropagationFusion)
@@ -62,11 +71,19 @@ class TwoTower(nn.Module):
 
     def location(self, around: Tensor) -> Tensor:
         """Neighbourhoods (n, k, 2) float64 degrees → (n, embedding_dim), fused where there is a fusion."""
+        return self.fused(self.nodes(around), around)
+
+    def nodes(self, around: Tensor) -> Tensor:
+        """Neighbourhoods (n, k, 2) → the embedding of each of their places, (n, k, embedding_dim)."""
         n, k, _ = around.shape
-        h: Tensor = self.location_tower(around.reshape(n * k, 2)).unflatten(0, (n, k))
+        h: Tensor = self.location_tower(around.reshape(n * k, 2))
+        return h.view(n, k, -1)
+
+    def fused(self, nodes: Tensor, around: Tensor) -> Tensor:
+        """The embeddings `nodes` of neighbourhoods `around` → (n, embedding_dim), what is contrasted."""
         if self.fusion is None:
-            return h[:, 0]
-        fused: Tensor = self.fusion(h, self.neighbourhoods.adjacency(around))
+            return nodes[:, 0]
+        fused: Tensor = self.fusion(nodes, self.neighbourhoods.adjacency(around))
         return fused
 
     def image(self, features: Tensor) -> Tensor:
@@ -95,6 +112,7 @@ def untrained(config: Config, feature_mean: Tensor, feature_deviation: Tensor) -
         torch.default_generator.set_state(generator(config.training.seed, "heads").get_state())
         projection = ImageProjection(feature_mean, feature_deviation, dim)
         fusion = fusion_of(config.refinement, dim)
+        heads = DistillationHeads(config.distillation, len(feature_mean), dim) if config.distillation else None
     return TwoTower(
         tower,
         projection,
@@ -103,4 +121,6 @@ def untrained(config: Config, feature_mean: Tensor, feature_deviation: Tensor) -
         serve_fusion=config.refinement.serve_fusion,
         temperature=config.training.temperature,
         max_logit_scale=config.training.max_logit_scale,
+        distillation=heads,
+        readout=Readout(dim) if config.distillation or config.card.dimensions else None,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -18,11 +17,12 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProg
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
-from trainer.checkpoint import write_whole
+from trainer.checkpoint import load, save
 from trainer.device import device
 from trainer.errors import ConfigError, RunError
 from trainer.processes import UNTIL_THE_FEATURES_ARE_KEPT, Processes
 from trainer.run_folder import RunFolder
+from trainer.storage import Place, Staged, exists, place_of, staged
 from trainer.training.history import History
 from trainer.training.module import VALIDATION_LOSS, ContrastiveTraining
 
@@ -45,7 +45,49 @@ class WholeCheckpoints(TorchCheckpointIO):
     """Checkpoints that are whole or not there, whenever and wherever the process is killed."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ANN401
-        write_whole(checkpoint, Path(path))
+        save(checkpoint, place_of(str(path)))
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:  # noqa: ANN401 - Lightning's options
+        return load(place_of(str(path)))
+
+
+class KeptCheckpoint(ModelCheckpoint):
+    """Writes `path` after every epoch, or after each that is the best so far by `monitor`.
+
+    It goes on with the best so far in a folder that has been moved, or is mounted elsewhere, since.
+    """
+
+    def __init__(self, path: Place, monitor: str | None = None) -> None:
+        super().__init__(
+            dirpath=str(path.parent),
+            filename=path.stem,
+            monitor=monitor,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        before, here = state_dict["dirpath"], self.dirpath
+
+        def moved(value: Any) -> Any:  # noqa: ANN401 - what the state holds
+            if isinstance(value, dict):
+                return {moved(path): score for path, score in value.items()}
+            return f"{here}{value.removeprefix(before)}" if str(value).startswith(before) else value
+
+        super().load_state_dict({name: moved(value) for name, value in state_dict.items()})
+
+
+class Publishing(lightning.Callback):
+    """Brings TensorBoard's events to where the run is, after each epoch; what the last one logs comes at the end."""
+
+    def __init__(self, events: Staged) -> None:
+        self._events = events
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            for logger in trainer.loggers:
+                logger.save()
+            self._events.publish()
 
 
 def accelerator_of(asked: Any, processes: Processes) -> str:  # noqa: ANN401 - the config's literal
@@ -65,29 +107,30 @@ def accelerator_of(asked: Any, processes: Processes) -> str:  # noqa: ANN401 - t
 def fit(module: ContrastiveTraining, run: RunFolder) -> None:
     """Train to the end, from `run.last` where it is there. Raises RunError where no epoch had a finite loss."""
     training, processes = module.config.training, module.processes
-    best, stopping = _keep(run.best, VALIDATION_LOSS), FinalStopping(VALIDATION_LOSS, patience=training.patience)
+    best, last = KeptCheckpoint(run.best, VALIDATION_LOSS), KeptCheckpoint(run.last)
+    stopping = FinalStopping(VALIDATION_LOSS, patience=training.patience)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     accelerator = accelerator_of(training.accelerator, processes)
     processes.meet(accelerator)
-    trainer = lightning.Trainer(
-        max_epochs=training.epochs,
-        accelerator=accelerator,
-        devices=processes.local_count,
-        num_nodes=processes.count // processes.local_count,
-        strategy=_strategy(processes),
-        plugins=[WholeCheckpoints()],
-        logger=TensorBoardLogger(run.path, name="", version=""),
-        callbacks=[RichProgressBar(), stopping, History(run.history), best, _keep(run.last)],
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        enable_model_summary=False,
-    )
-    with warnings.catch_warnings():
+    with staged(run.path) as events, warnings.catch_warnings():
         for third_party in LIGHTNING_WARNINGS:
             warnings.filterwarnings("ignore", third_party)
-        trainer.fit(module, ckpt_path=run.last if run.last.exists() else None, weights_only=True)
+        trainer = lightning.Trainer(
+            max_epochs=training.epochs,
+            accelerator=accelerator,
+            devices=processes.local_count,
+            num_nodes=processes.count // processes.local_count,
+            strategy=_strategy(processes),
+            plugins=[WholeCheckpoints()],
+            logger=TensorBoardLogger(events.folder, name="", version=""),
+            callbacks=[RichProgressBar(), stopping, History(run.history), best, last, Publishing(events)],
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, ckpt_path=str(run.last) if exists(run.last) else None, weights_only=True)
     if best.best_model_score is None or not best.best_model_score.isfinite():
         raise RunError(f"{run.path}: training ended without a finite validation loss; lower training.learning_rate")
 
@@ -97,14 +140,3 @@ def _strategy(processes: Processes) -> str | DDPStrategy:
     if processes.count == 1:
         return "auto"
     return DDPStrategy(broadcast_buffers=False, timeout=UNTIL_THE_FEATURES_ARE_KEPT)
-
-
-def _keep(path: Path, monitor: str | None = None) -> ModelCheckpoint:
-    """Writes `path` after every epoch, or after each that is the best so far by `monitor`."""
-    return ModelCheckpoint(
-        dirpath=path.parent,
-        filename=path.stem,
-        monitor=monitor,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from service.bundle import DataSource
-from trainer.checkpoint import DESCRIPTION, CheckpointDescription
+from trainer.checkpoint import DESCRIPTION, TRAINING_PLACES, CheckpointDescription
 from trainer.config import Config
 from trainer.data.kept import KeptTiles
 from trainer.losses.contrastive import contrastive_loss
 from trainer.losses.csp import PLACES_ELSEWHERE, csp_loss, draw_elsewhere
+from trainer.losses.distillation import distillation_loss
 from trainer.models.two_tower import TwoTower, untrained
 from trainer.processes import ALONE, Processes, Share
 from trainer.seeding import generator
@@ -26,6 +27,7 @@ from trainer.training.batches import RowBatches, draw_views
 from trainer.training.dropout import WholeBatchDropout
 from trainer.training.schedule import learning_rate_factor
 
+REACH_PLACES = 4096
 TRAIN_LOSS, VALIDATION_LOSS, LOGIT_SCALE = "train/epoch_loss", "validation/loss", "train/logit_scale"
 
 
@@ -93,6 +95,7 @@ class ContrastiveTraining(lightning.LightningModule):
             epochs=self.current_epoch + 1,
         )
         checkpoint[DESCRIPTION] = description.model_dump_json()
+        checkpoint[TRAINING_PLACES] = self.tiles.lonlat[self.tiles.train_rows].float()
 
     def _loss(self, rows: Tensor, views: Tensor, rng: torch.Generator) -> Tensor:
         """Of the whole batch `rows`, of which this process embeds its share."""
@@ -103,12 +106,26 @@ class ContrastiveTraining(lightning.LightningModule):
         own = around[share.own].to(self.device)
         lowered = torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16")
         with lowered, WholeBatchDropout(share, rng):
-            location = self.model.location(own)
+            nodes = self.model.nodes(own)
+            location = self.model.fused(nodes, own)
             image = self.model.image(features.to(self.device))
             auxiliary = (self._elsewhere(share, rng), self.model.location(own)) if training.objective == "csp" else None
         if auxiliary is None:
-            return contrastive_loss(location, image, scale, share)
-        return csp_loss(location, image, scale, *auxiliary, share)
+            contrast = contrastive_loss(location, image, scale, share)
+        else:
+            contrast = csp_loss(location, image, scale, *auxiliary, share)
+        if self.model.distillation is None:
+            return training.contrast_weight * contrast
+        return training.contrast_weight * contrast + self._distillation(nodes[:, 0], own[:, 0], features, share)
+
+    def _distillation(self, embedding: Tensor, lonlat: Tensor, features: Tensor, share: Share) -> Tensor:
+        heads, asked = self.model.distillation, self.config.distillation
+        assert heads is not None
+        assert asked is not None
+        of_image, of_position = heads.told(embedding)
+        image = distillation_loss(of_image, heads.image_targets(features.to(self.device)), share)
+        position = distillation_loss(of_position, heads.position_targets(lonlat), share)
+        return asked.weight * image + asked.position_weight * position
 
     def _elsewhere(self, share: Share, rng: torch.Generator) -> Tensor:
         """Random places for this process's rows, embedded as any place is: (own rows, PLACES_ELSEWHERE, dim)."""
@@ -135,4 +152,8 @@ def initial_model(config: Config, tiles: KeptTiles) -> TwoTower:
     """What training starts from; image features are standardised by the plain view of the training tiles alone."""
     features = tiles.features[0, tiles.train_rows]
     deviation, mean = torch.std_mean(features, dim=0, correction=0)
-    return untrained(config, mean, torch.where(deviation > 0, deviation, 1.0))
+    model = untrained(config, mean, torch.where(deviation > 0, deviation, 1.0))
+    if model.distillation is not None:
+        some = tiles.lonlat[tiles.train_rows[:REACH_PLACES]]
+        model.distillation.fit(features, model.location_tower(some))
+    return model

@@ -35,7 +35,7 @@ def expected_positions(lon: float, lat: float, east_km: float, north_km: float) 
 @pytest.mark.parametrize("lat", [0.0, 60.0, 89.9, 90.0, -89.9, -90.0])
 @pytest.mark.parametrize("lon", [0.0, 33.0, 180.0, -180.0])
 def test_tile_pixels_lie_at_their_metric_offsets(lon, lat):
-    tile = Mosaic([POSITIONS], size=4, footprint_km=200).tiles(places((lon, lat)))[0]
+    tile = Mosaic([POSITIONS], size=4, footprints_km=[200]).tiles(places((lon, lat)))[0]
     for row, north_km in enumerate((75, 25, -25, -75)):
         for column, east_km in enumerate((-75, -25, 25, 75)):
             expected = expected_positions(lon, lat, east_km, north_km)
@@ -59,7 +59,7 @@ def test_pixel_centres_are_sampled_exactly():
 
 
 def test_rasters_of_several_resolutions_are_stacked_as_bands():
-    mosaic = Mosaic([position_raster(360), position_raster(180)], size=3, footprint_km=300)
+    mosaic = Mosaic([position_raster(360), position_raster(180)], size=3, footprints_km=[300])
     tiles = mosaic.tiles(places((10, 20), (-120, -45)))
     assert tiles.shape == (2, 6, 3, 3)
     torch.testing.assert_close(tiles[:, :3], tiles[:, 3:], atol=1e-3, rtol=0)
@@ -89,6 +89,14 @@ def test_has_data_asks_the_pixel_that_holds_the_place():
 
 
 def test_tiles_on_both_names_of_a_meridian_are_equal():
-    mosaic = Mosaic([POSITIONS], size=4, footprint_km=300)
+    mosaic = Mosaic([POSITIONS], size=4, footprints_km=[300])
     east, west = mosaic.tiles(places((180, 12), (-180, 12)))
     torch.testing.assert_close(east, west, atol=1e-6, rtol=0)
+
+
+def test_each_footprint_has_its_bands_and_its_own_pixels():
+    several = Mosaic([POSITIONS], size=4, footprints_km=[200, 1000]).tiles(places((10, 20), (180, -90)))
+    narrow, wide = (
+        Mosaic([POSITIONS], size=4, footprints_km=[km]).tiles(places((10, 20), (180, -90))) for km in (200, 1000)
+    )
+    torch.testing.assert_close(several, torch.cat([narrow, wide], dim=1), atol=0, rtol=0)

@@ -119,7 +119,7 @@ def test_topojson_arcs_are_shared_reversed_and_delta_encoded(write):
         ({"type": "FeatureCollection", "features": []}, "holds no polygons with a property 'name'"),
         (
             {"type": "FeatureCollection", "features": [{"geometry": {"type": "Polygon", "coordinates": 5}}]},
-            "holds no polygons",
+            "is neither GeoJSON nor TopoJSON",
         ),
         ({"type": "FeatureCollection", "features": [feature("x", [[0, "a"]])]}, "is neither GeoJSON nor TopoJSON"),
     ],

@@ -67,6 +67,18 @@ def test_what_is_no_file_is_none(tmp_path):
     assert {fault.kind for fault in report.faults} == {FaultKind.NO_FILE}
 
 
+def test_a_shard_that_is_a_folder_is_named_and_counted(tmp_path):
+    write_s2_100k(tmp_path, 4, side=SIDE)
+    (tmp_path / "data/shard-00001.tar").unlink()
+    (tmp_path / "data/shard-00001.tar").mkdir()
+    for cache in (None, tmp_path / "cache"):
+        report = check_s2(S2Data(kind="s2-100k", path=tmp_path, size=SIDE), tmp_path, cache)
+        kinds = {kind: [(fault.item, fault.detail) for fault in faults] for kind, faults in report.by_kind()}
+        assert kinds[FaultKind.BROKEN_SHARD] == [("shard-00001.tar", "it is a folder")]
+        assert report.readable == report.rows - len(kinds[FaultKind.NO_FILE]) > 0
+        assert not report.ok
+
+
 def test_nodata_and_shards_left_out_on_purpose_are_as_they_should_be(tmp_path):
     write_s2_100k(tmp_path, 4, side=SIDE)
     (tmp_path / "data/shard-00001.tar").unlink()
