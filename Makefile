@@ -47,4 +47,4 @@ images:
 
 # On a real Docker Engine: images, containers, what happens when one is killed. Skips, and says why, where none can be had.
 test-compose: .venv/.all
-	SATCLE_TEST_IMAGES=1 $(BIN)/python -m pytest tests/deploy
+	SATCLE_TEST_IMAGES=1 $(BIN)/python -m pytest tests/deploy/test_compose.py tests/deploy/test_images.py

@@ -12,5 +12,5 @@ pin() {
 
 pin requirements.cpu.txt ../pyproject.toml --extra serve --extra otel
 pin requirements.cuda.txt ../pyproject.toml --extra gpu --extra otel
-pin requirements.train.txt ../pyproject.toml --extra train
+pin requirements.train.txt ../pyproject.toml --extra train --extra s3
 pin requirements.build.txt requirements.build.in

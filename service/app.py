@@ -28,6 +28,7 @@ from service.embedding.backends.base import Backend
 from service.embedding.generation import Generation
 from service.embedding.models import load_models
 from service.errors import InvalidSetting, ServiceError
+from service.geography.land import read_land
 from service.metrics import Metrics
 from service.settings import Settings, read_settings
 
@@ -45,6 +46,7 @@ EXPOSED_HEADERS = (
     "X-Prediction-Shape",
     "X-Prediction-Dtype",
     "X-Prediction-Columns",
+    "X-Warning",
     "X-Request-Id",
     "Server-Timing",
     "Retry-After",
@@ -84,6 +86,7 @@ def create_app(
     app.state.models = load_models(settings, metrics, backend, generation)
     app.state.similarities = Similarities()
     app.state.components = {}
+    app.state.land = read_land()
     app.state.tiles = Shared[bytes](TILES_AT_ONCE, MAX_TILES)
     app.state.traces = _traces(settings)
     _surround(app, keys)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from service.bundle import BundleCard, Network, OtherPart, PositionalEncoding, Training
+    from service.bulk.asked import EngineName
+    from service.bulk.parts import Job
+    from service.bundle import Bundle, BundleCard, Network, OtherPart, PositionalEncoding, Training
 
 TRAINER_COMMANDS = "satcle.commands"
 """The group of entry points by which the trainer adds its commands; the service imports none of it."""
@@ -57,6 +61,8 @@ class Commands(TyperGroup):
                 raise
             extra = "serve" if ctx.invoked_subcommand in self.commands else "train"
             purpose = {"serve": "serving", "train": "training"}[extra]
+            if error.name == "ray":
+                _fail("--engine ray needs Ray: pip install 'satcle[serve,ray]', or 'satcle[gpu,ray]' for GPUs")
             _fail(f"satcle {ctx.invoked_subcommand} needs the {purpose} extra: pip install 'satcle[{extra}]'")
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -113,35 +119,74 @@ def serve(
     serving.serve(settings, host, port, workers)
 
 
+EngineOption = Annotated[
+    Literal["local", "ray"], typer.Option("--engine", help="What makes a folder of parts: this machine, or Ray.")
+]
+RegionOption = Annotated[
+    str | None,
+    typer.Option(metavar="REGION", help="world; w,s,e,n; a country by name or ISO code; a .geojson of polygons."),
+]
+ThreadsOption = Annotated[int, typer.Option(min=1, show_default="cores")]
+CORES = os.cpu_count() or 1
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="With Ray, processes of a core each.")]
+GpusOption = Annotated[int | None, typer.Option(min=1, help="With Ray, processes of a GPU each.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
+
+
 @app.command()
 def embed(
-    source: Annotated[Path, typer.Argument(metavar="IN", help=".csv, .csv.gz, .tsv, .parquet, .geoparquet, .geojson")],
-    target: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help=".csv, .csv.gz, .parquet, .geoparquet")],
+    target: Annotated[
+        str,
+        typer.Option(
+            "-o", "--output", metavar="OUT", help=".csv, .csv.gz, .parquet, .geoparquet, or a folder of parts."
+        ),
+    ],
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[IN]", help=".csv, .csv.gz, .tsv, .parquet, .geoparquet, .geojson; else a region."),
+    ] = None,
     bundle: Annotated[str | None, typer.Option(help="Path of a bundle, or name of a shipped one.")] = None,
+    region: RegionOption = None,
+    h3_resolution: Annotated[int | None, typer.Option(help="Of the region's cells.")] = None,
     lon: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of longitudes, in degrees.")] = None,
     lat: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of latitudes, in degrees.")] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Embed each place, not the centre of its H3 cell.")] = False,
     dimensions: Annotated[int | None, typer.Option(help="Keep the first so many; the bundle says which.")] = None,
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale each embedding to unit length.")] = False,
-    threads: Annotated[int, typer.Option(min=1, show_default="cores")] = os.cpu_count() or 1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+    context: Annotated[
+        bool, typer.Option("--context", help="Add how far the nearest training sample is, and whether there is land.")
+    ] = False,
+    threads: ThreadsOption = CORES,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    gpus: GpusOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
-    """Add an embedding to every row of a table of places.
+    """Add an embedding to every row of a table of places, or to every H3 cell of a region.
 
     Places are two columns (lon or lng, longitude, x; lat or latitude, y), a GeoParquet geometry, or a column h3.
+    OUT without a suffix, or s3://…, is a folder of GeoParquet parts: those that are there already are not made again.
     """
+    from service.bulk.asked import Source, embedding_job, is_dataset
     from service.bulk.local import Files, embed_table
     from service.bulk.progress import Bar
     from service.bulk.recipe import Recipe
     from service.bundle import read_bundle
     from service.bundles import DEFAULT, bundle_path
     from service.embedding.backends.onnx import OnnxBackend
+    from service.embedding.context import context_reader
 
     opened = read_bundle(bundle_path(bundle or DEFAULT))
     card = opened.card
+    places = Source(source, lon, lat, h3_resolution, region)
+    if is_dataset(target, engine):
+        job = embedding_job(opened, places, exact=exact, dimensions=dimensions, normalize=normalize, context=context)
+        _make_dataset(job, opened, target, (engine, threads, workers, gpus), overwrite=overwrite)
+        return
+    files = Files(places.file(target), Path(target), lon, lat, overwrite)
     recipe = Recipe.of(card, OnnxBackend(opened), exact=exact, dimensions=dimensions, normalize=normalize)
     with _terminated_as_interrupted(), Bar() as bar:
-        report = embed_table(Files(source, target, lon, lat, overwrite), card, recipe, threads, bar)
+        report = embed_table(files, card, recipe, threads, bar, context_reader(opened) if context else None)
     rate = report.points / report.seconds
     typer.echo(f"{report.points:,} points in {report.seconds:.1f} s, {rate:,.0f} points/s, {card.name} -> {target}")
 
@@ -149,9 +194,13 @@ def embed(
 @app.command("map")
 def draw_map(
     target: Annotated[
-        Path, typer.Option("-o", "--output", metavar="OUT", help=".tif, .png, .parquet, .arrow, .geojson")
+        str,
+        typer.Option("-o", "--output", metavar="OUT", help=".tif, .png, .parquet, .arrow, .geojson, or a folder."),
     ],
-    bbox: Annotated[str, typer.Option(metavar="W,S,E,N", help="Degrees; west > east crosses the antimeridian.")],
+    bbox: Annotated[
+        str | None, typer.Option(metavar="W,S,E,N", help="Degrees; west > east crosses the antimeridian.")
+    ] = None,
+    region: RegionOption = None,
     reference: Annotated[
         list[str] | None, typer.Option(metavar="LON,LAT", help="Like which place; may be repeated.")
     ] = None,
@@ -163,28 +212,42 @@ def draw_map(
     width: Annotated[int | None, typer.Option(help="Pixels from west to east.")] = None,
     height: Annotated[int | None, typer.Option(help="Pixels from north to south.")] = None,
     resolution: Annotated[float | None, typer.Option(metavar="DEGREES", help="Size of a pixel, instead.")] = None,
-    h3_resolution: Annotated[int | None, typer.Option(help="Of the cells that a table or .geojson holds.")] = None,
+    h3_resolution: Annotated[int | None, typer.Option(help="Of cells, for a table, .geojson or folder.")] = None,
     colormap: Annotated[str | None, typer.Option(metavar="NAME", help="Colour map of a .png, as viridis.")] = None,
     rescale: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Values at the ends of its colours.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+    threads: ThreadsOption = CORES,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    gpus: GpusOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
-    """Map how alike places are to a reference, or what a head predicts, over a box.
+    """Map how alike places are to a reference, or what a head predicts, over a box or a region.
 
-    A GeoTIFF holds values (Cloud-Optimized, EPSG:4326), a PNG colours, a table or GeoJSON the H3 cells of the box.
+    A GeoTIFF holds values (Cloud-Optimized, EPSG:4326), a PNG colours, a table or GeoJSON the H3 cells of the region.
+    OUT without a suffix, or s3://…, is a folder of parts, of H3 cells or of GeoTIFF tiles that a VRT joins.
     """
     import asyncio
 
+    from service.bulk.asked import Pixels, is_dataset, map_job, map_region, map_value
     from service.bulk.progress import Bar
     from service.bulk.replace import replacing
-    from service.bundles import DEFAULT
+    from service.bundle import read_bundle
+    from service.bundles import DEFAULT, bundle_path
     from service.embedding.models import load_models
-    from service.maps.files import Look, bbox_of, layer_for, sheet_for, write_map
+    from service.maps.files import Look, layer_for, sheet_for, write_map
     from service.metrics import Metrics
     from service.settings import read_settings
 
-    box = bbox_of(bbox)
-    sheet = sheet_for(target, box, width=width, height=height, degrees=resolution, h3_resolution=h3_resolution)
-    settings = read_settings(bundles=(model or DEFAULT,), cache_memory_mb=0, redis_url=None)
+    where = map_region(bbox, region)
+    if is_dataset(target, engine):
+        opened = read_bundle(bundle_path(model or DEFAULT))
+        value = map_value(opened, reference or [], negative or [], head)
+        job = map_job(opened, where, value, Pixels(width, height, resolution), h3_resolution)
+        _make_dataset(job, opened, target, (engine, threads, workers, gpus), overwrite=overwrite)
+        return
+    path = Path(target)
+    sheet = sheet_for(path, where.area, width=width, height=height, degrees=resolution, h3_resolution=h3_resolution)
+    settings = read_settings(bundles=(model or DEFAULT,), worker_threads=threads, cache_memory_mb=0, redis_url=None)
     models = load_models(settings, Metrics(), None)
 
     async def draw(staging: Path, bar: Bar) -> None:
@@ -193,9 +256,32 @@ def draw_map(
         await write_map(staging, sheet, models.default, layer, look, bar.begin, bar.advance)
         await models.close()
 
-    with _terminated_as_interrupted(), Bar() as bar, replacing(target, overwrite=overwrite) as staging:
+    with _terminated_as_interrupted(), Bar() as bar, replacing(path, overwrite=overwrite) as staging:
         asyncio.run(draw(staging, bar))
     typer.echo(f"{models.default.bundle.card.name} -> {target}")
+
+
+def _make_dataset(
+    job: Job,
+    bundle: Bundle,
+    target: str,
+    made_by: tuple[EngineName, int, int | None, int | None],
+    *,
+    overwrite: bool,
+) -> None:
+    """`made_by`: the engine, threads, workers and GPUs that were asked for."""
+    from service.bulk.asked import engine_of
+    from service.bulk.progress import Bar, Lines
+    from service.bulk.run import Output, make_dataset
+
+    engine, provider = engine_of(*made_by)
+    told = Bar() if sys.stderr.isatty() else nullcontext(Lines(partial(typer.echo, err=True)))
+    with _terminated_as_interrupted(), told as progress:
+        report = make_dataset(job, bundle, Output(target, overwrite), engine, provider, progress)
+    rate = f"{report.points / report.seconds:,.0f} points/s"
+    made = f"{report.points:,} points in {report.seconds:.1f} s, {rate}" if report.made else "none made now"
+    before = f", {report.parts - report.made:,} of them made before" if 0 < report.made < report.parts else ""
+    typer.echo(f"{report.parts:,} parts{before}; {made}, {bundle.card.name} -> {target}")
 
 
 @contextmanager
@@ -268,7 +354,12 @@ def _summary(card: BundleCard) -> Iterator[str]:
     yield f"network     {_part(card.network)}"
     yield f"embeds      {snap}"
     yield f"parity      {card.parity.max_abs_error:.1e} at {card.parity.points} places"
+    for precision in card.precisions:
+        distances = f"{precision.cosine_mean:.1e}, at most {precision.cosine_max:.1e}"
+        yield f"precision   {precision.name}: cosine distance to float32 {distances}"
     yield f"training    {_training(card.training)}"
+    if card.training_places:
+        yield f"places      {card.training_places.count:,} where it was trained"
     for source in card.training.sources:
         yield f"  data      {source.name} ({source.license}): {source.credit}"
     for metric in card.metrics:

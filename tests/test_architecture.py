@@ -68,6 +68,7 @@ def test_the_bundle_imports_nothing_but_numpy_pydantic_and_itself():
     [
         ("h3", "service/embedding/cells.py"),
         ("onnxruntime", "service/embedding/backends/onnx.py"),
+        ("ray", "service/bulk/ray_engine.py"),
         ("prometheus_client", "service/metrics.py"),
         ("pydantic_settings", "service/settings.py"),
     ],

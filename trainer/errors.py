@@ -6,6 +6,7 @@ TrainerError
 ├── CheckpointError   a checkpoint that is missing, unreadable, or of another config
 ├── WeightsError      published weights that cannot be read safely, or that no importer knows
 ├── RunError          a run folder that is in the way
+├── StorageError      a folder or a bucket that cannot be reached, read or written
 ├── TableError        a table that cannot be read, or lacks what was asked of it
 ├── HeadError         a head that cannot be fitted or measured, or is there already
 ├── EvaluationError   a task, an encoder or a leaderboard that cannot be made as asked
@@ -37,6 +38,10 @@ class WeightsError(TrainerError):
 
 
 class RunError(TrainerError):
+    pass
+
+
+class StorageError(TrainerError):
     pass
 
 

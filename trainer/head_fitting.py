@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -21,6 +22,9 @@ from trainer.models.head import Classification, Head, Regression
 from trainer.seeding import generator
 
 Count = Annotated[int, Field(ge=1)]
+
+DRAWING = threading.Lock()
+"""Weights are drawn by torch's one generator: threads that fit side by side take turns at it."""
 
 
 class Recipe(Frozen):
@@ -58,9 +62,10 @@ def fit(
 ) -> Fitted:
     """Fit on `embeddings` (n, dim), row by row those of `targets`; split 7:1:2 without `parts`. Raises HeadError."""
     parts = parts or split(targets, recipe.seed)
-    torch.manual_seed(int(generator(recipe.seed, "head weights").initial_seed()))
     rows = torch.from_numpy(embeddings)
-    head = _untrained(rows.shape[1], targets, recipe, log1p=log1p)
+    with DRAWING:
+        torch.manual_seed(int(generator(recipe.seed, "head weights").initial_seed()))
+        head = _untrained(rows.shape[1], targets, recipe, log1p=log1p)
     head.standardise_inputs(rows[parts.train])
     learnt = _learnt(head, targets, parts.train)
     inputs = head.standardised(rows).float()

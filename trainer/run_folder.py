@@ -18,6 +18,7 @@ from service.bundle import Metric
 from trainer.checkpoint import read_checkpoint
 from trainer.config import Config
 from trainer.errors import RunError
+from trainer.storage import Place, exists, write_text
 
 
 @dataclass(frozen=True)
@@ -27,53 +28,55 @@ class RunFolder:
     Where a vision pretraining came before, vision.ckpt too.
     """
 
-    path: Path
+    path: Place
 
     @property
-    def best(self) -> Path:
+    def best(self) -> Place:
         return self.path / "best.ckpt"
 
     @property
-    def last(self) -> Path:
+    def last(self) -> Place:
         return self.path / "last.ckpt"
 
     @property
-    def history(self) -> Path:
+    def history(self) -> Place:
         return self.path / "history.csv"
 
     @property
-    def vision(self) -> Path:
+    def vision(self) -> Place:
         return self.path / "vision.ckpt"
 
     @property
     def finished(self) -> bool:
-        return self._metrics.exists() and self.best.exists()
+        return exists(self._metrics) and exists(self.best)
 
     @property
-    def _metrics(self) -> Path:
+    def _metrics(self) -> Place:
         return self.path / "metrics.json"
 
-    def check_free_for(self, config: Config, *, resume: bool) -> None:
-        """Raises RunError where another run is here, or this one and `resume` was not asked for."""
-        if not self.last.exists():
-            return
+    def epochs_of(self, config: Config, *, resume: bool) -> int:
+        """How many epochs of `config` are done here.
+
+        Raises RunError where another run is here, or this one and `resume` was not asked for.
+        """
+        if not exists(self.last):
+            return 0
         if not resume:
             raise RunError(f"{self.path} holds a run; go on with --resume, or choose another folder with --runs")
-        if read_checkpoint(self.last).config.digest != config.digest:
+        described = read_checkpoint(self.last).description
+        if described.config.digest != config.digest:
             raise RunError(f"{self.path} holds a run of another config; choose another folder with --runs")
+        return described.epochs
 
     def describe(self, config: Config, processes: int = 1) -> None:
         """Write down the config, and what it runs on."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        write_text(self.path / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         described = environment() | {"processes": processes}
-        (self.path / "environment.json").write_text(json.dumps(described, indent=2) + "\n")
+        write_text(self.path / "environment.json", json.dumps(described, indent=2) + "\n")
 
     def finish(self, metrics: Iterable[Metric]) -> None:
         """Write what was measured: the mark of a finished run."""
-        staged = self._metrics.with_suffix(".part")
-        staged.write_text(json.dumps([metric.model_dump() for metric in metrics], indent=2) + "\n")
-        staged.replace(self._metrics)
+        write_text(self._metrics, json.dumps([metric.model_dump() for metric in metrics], indent=2) + "\n")
 
 
 def environment() -> dict[str, object]:

@@ -28,7 +28,7 @@ def _render(folder: Path, manifests: list[Manifest]) -> list[Manifest]:
         path = folder / name
         manifests += render(path) if path.is_dir() else list(yaml.safe_load_all(path.read_text()))
     for generator in kustomization.get("configMapGenerator", []):
-        _generate(generator, manifests)
+        _generate(folder, generator, manifests)
     for component in kustomization.get("components", []):
         manifests = _render(folder / component, manifests)
     for patch in kustomization.get("patches", []):
@@ -40,8 +40,9 @@ def _render(folder: Path, manifests: list[Manifest]) -> list[Manifest]:
     return manifests
 
 
-def _generate(generator: dict[str, Any], manifests: list[Manifest]) -> None:
+def _generate(folder: Path, generator: dict[str, Any], manifests: list[Manifest]) -> None:
     data = dict(literal.split("=", 1) for literal in generator["literals"])
+    data |= {name: (folder / name).read_text() for name in generator.get("files", [])}
     target = {"kind": "ConfigMap", "name": generator["name"]}
     if generator.get("behavior") == "merge":
         (existing,) = [manifest for manifest in manifests if _is(manifest, target)]
@@ -76,7 +77,7 @@ def _transform(manifest: Manifest, kustomization: Manifest) -> None:
     for label in kustomization.get("labels", []):
         metadata["labels"] = metadata.get("labels", {}) | label["pairs"]
     for image in kustomization.get("images", []):
-        if manifest["kind"] == "Deployment":
+        if manifest["kind"] in ("Deployment", "Job"):
             for container in manifest["spec"]["template"]["spec"]["containers"]:
                 if container["image"].partition(":")[0] == image["name"]:
                     container["image"] = f"{image['newName']}:{image['newTag']}"

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 REPOSITORY = Path(__file__).parents[2]
 DOCKER = REPOSITORY / "docker"
 DOCKERFILES = [DOCKER / "Dockerfile", DOCKER / "trainer.Dockerfile"]
-EXTRAS = {"cpu": ["serve", "otel"], "cuda": ["gpu", "otel"], "train": ["train"]}
+EXTRAS = {"cpu": ["serve", "otel"], "cuda": ["gpu", "otel"], "train": ["train", "s3"]}
 BASE = "python:3.11-slim-bookworm"
 
 
@@ -69,10 +69,10 @@ def test_the_wheel_is_built_with_what_the_build_asks_for():
     assert lines == [*build_system["requires"], hook[1]]
 
 
-def test_no_image_holds_both_runtimes():
+def test_no_image_holds_both_runtimes_or_what_serving_does_not_need():
     assert {"onnxruntime", "onnxruntime-gpu"} & set(locked("cpu")) == {"onnxruntime"}
     assert {"onnxruntime", "onnxruntime-gpu"} & set(locked("cuda")) == {"onnxruntime-gpu"}
-    assert "torch" not in locked("cpu").keys() | locked("cuda").keys()
+    assert not {"torch", "ray"} & (locked("cpu").keys() | locked("cuda").keys())
 
 
 def locked(name: str) -> dict[str, tuple[Requirement, str]]:

@@ -68,4 +68,4 @@ def test_without_a_gpu_the_image_of_the_gpu_says_so_and_does_not_start(built):
     command = ["docker", "run", "--rm", "satcle:cuda"]
     done = subprocess.run(command, env=built.environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0
-    assert "provider cuda was asked for" in done.stderr
+    assert "libcuda.so.1 is missing (install NVIDIA's driver, or give the container the GPU" in done.stderr

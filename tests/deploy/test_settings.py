@@ -67,7 +67,7 @@ def written(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
-    return ",".join(value) if isinstance(value, list | tuple) else str(value)
+    return ",".join(value) if isinstance(value, list | tuple | dict) else str(value)
 
 
 def test_the_service_starts_on_the_example_as_it_is(monkeypatch):

@@ -118,6 +118,7 @@ def test_beijing_similarity_land_cover_and_a_shared_link(browser: Browser, serve
         similarity = it.seen("2-similarity")
         assert not np.array_equal(colours, similarity)
         expect(it.page.locator("#places li")).to_have_text(re.compile(r"39\.9° N, 116\.4° E"))
+        expect(it.page.locator("#places .worth")).to_have_text(re.compile("^On land"))
 
         it.page.mouse.move(500, 200)
         expect(it.page.locator(".readout strong")).to_have_text(re.compile(rf"^{MINUS}?0\.\d\d$"))

@@ -18,10 +18,13 @@ from service.bundle import (
     BundleCard,
     DataSource,
     HeadCard,
+    LonLat,
     Network,
     Parity,
     PositionalEncoding,
     Training,
+    TrainingPlacesCard,
+    training_places_file,
     write_bundle,
 )
 
@@ -30,6 +33,7 @@ settings.load_profile("service")
 
 EMBEDDING_DIM = 8
 COLOURS = ("red", "orange", "yellow", "green", "blue", "violet")
+TRAINED_AT = [[0.0, 0.0], [90.0, 45.0], [179.5, 0.0]]
 SOURCE = DataSource(name="none", credit="nobody", license="MIT")
 BundleMaker = Callable[..., Bundle]
 
@@ -68,6 +72,16 @@ def headed_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         HeadCard(id="colour", task="classification", file="colour.onnx", classes=COLOURS, source=SOURCE),
     )
     return write_bundle(tmp_path_factory.mktemp("bundles") / "headed", _card(name="headed", heads=heads), files)
+
+
+@pytest.fixture(scope="session")
+def placed_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny bundle, trained at TRAINED_AT. Don't alter its files."""
+    described = TrainingPlacesCard(file="training_places.npy", count=len(TRAINED_AT))
+    places = training_places_file(LonLat.from_degrees(TRAINED_AT))
+    files = {"encoder.onnx": tiny_encoder(), described.file: places}
+    card = _card(name="placed", training_places=described)
+    return write_bundle(tmp_path_factory.mktemp("bundles") / "placed", card, files)
 
 
 def height_graph(width: int = EMBEDDING_DIM, output: str = "prediction", scale: float = 100.0) -> bytes:

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import rasterio
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -296,3 +297,95 @@ def test_a_command_without_its_libraries_says_how_to_install_them(satcle, traini
 
 def test_a_module_of_ours_that_is_missing_is_a_bug_and_looks_like_one(satcle, training):
     assert isinstance(satcle("t-broken").exception, ModuleNotFoundError)
+
+
+# Folders of parts
+
+
+def test_a_region_becomes_a_folder_of_parts_once(satcle, tiny_bundle, tmp_path):
+    job = [
+        "embed",
+        "--region",
+        "0,40,10,50",
+        "--h3-resolution",
+        4,
+        "-o",
+        tmp_path / "out",
+        "--bundle",
+        tiny_bundle.path,
+    ]
+    first, second = satcle(*job), satcle(*job)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    parts = len(list((tmp_path / "out").glob("*.parquet")))
+    assert re.fullmatch(rf"{parts} parts; [\d,]+ points in .* points/s, tiny -> .*\n", first.output)
+    assert second.output.startswith(f"{parts} parts; none made now, tiny -> ")
+
+
+def test_a_raster_becomes_tiles_that_a_vrt_joins(satcle, headed_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("service.bulk.raster_job.TILE", 64)
+    options = ["map", "--head", "height", "--bbox=170,-20,-165,20", "--width", "100", "--model", headed_bundle.path]
+    assert satcle(*options, "-o", tmp_path / "tiles").exit_code == 0
+    assert satcle(*options, "-o", tmp_path / "whole.tif").exit_code == 0
+    assert len(list((tmp_path / "tiles").glob("tile-*.tif"))) == 6
+    with rasterio.open(tmp_path / "tiles" / "mosaic.vrt") as joined, rasterio.open(tmp_path / "whole.tif") as whole:
+        assert (joined.shape, joined.crs, joined.nodata is not None) == (whole.shape, whole.crs, True)
+        np.testing.assert_allclose(joined.transform, whole.transform)
+        np.testing.assert_allclose(joined.read(1), whole.read(1), rtol=1e-5)
+
+
+def test_a_raster_of_classes_is_empty_outside_of_its_area(satcle, headed_bundle, tmp_path):
+    ring = [[0, 0], [10, 0], [10, 10], [0, 0]]
+    area = tmp_path / "area.geojson"
+    area.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    options = ["map", "--head", "colour", "--region", area, "--width", "40", "--model", headed_bundle.path]
+    assert satcle(*options, "-o", tmp_path / "tiles").exit_code == 0
+    assert satcle(*options, "-o", tmp_path / "whole.tif").exit_code == 0
+    with rasterio.open(tmp_path / "tiles" / "mosaic.vrt") as joined, rasterio.open(tmp_path / "whole.tif") as whole:
+        assert joined.dtypes == whole.dtypes == ("uint8",)
+        np.testing.assert_array_equal(joined.read(1), whole.read(1))
+        assert (joined.read(1) == joined.nodata).mean() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["embed", "-o", "out"], "give a table of places, or --h3-resolution and --region, as --region world"),
+        (["embed", "--region", "world", "-o", "out"], "give a table of places, or --h3-resolution and --region"),
+        (["embed", "--region", "world", "--h3-resolution", 3, "-o", "out.parquet"], "give it a name without a suffix"),
+        (["embed", "--region", "world", "--h3-resolution", 16, "-o", "out"], "16 is no resolution of H3"),
+        (["embed", "in.parquet", "--region", "world", "-o", "out"], "not both"),
+        (["embed", "--region", "world", "--h3-resolution", 3, "--lon", "x", "-o", "out"], "name columns of a table"),
+        (["embed", "in.parquet", "--engine", "ray", "-o", "out.parquet"], "--engine ray writes a folder of parts"),
+        (["embed", "--region", "1,2,3,4", "--h3-resolution", 3, "--gpus", 1, "-o", "out"], "are for --engine ray"),
+        (["map", "--head", "height", "-o", "out"], "give --bbox or --region"),
+        (["map", "--head", "none", "--region", "world", "-o", "out"], "there is height, colour"),
+        (["map", "--region", "world", "-o", "out"], "give a reference as lon,lat, or a head"),
+        (["map", "--head", "height", "--region", "world", "--width", 9, "--h3-resolution", 3, "-o", "out"], "not both"),
+    ],
+)
+def test_a_job_that_cannot_be_is_refused_in_one_line(satcle, headed_bundle, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    model = ["--bundle" if options[0] == "embed" else "--model", headed_bundle.path]
+    result = satcle(*options, *model)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("satcle: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_ray_its_engine_says_how_to_install_it(tiny_bundle, tmp_path):
+    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(\"No module named 'ray'\", name='ray')\n")
+    job = ["embed", "--region", "0,0,1,1", "--h3-resolution", "3", "-o", "out", "--bundle", str(tiny_bundle.path)]
+    run = subprocess.run(
+        [*SATCLE, *job, "--engine", "ray"],
+        env=environment(PYTHONPATH=str(tmp_path)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert (
+        run.stderr == "satcle: --engine ray needs Ray: pip install 'satcle[serve,ray]', or 'satcle[gpu,ray]' for GPUs\n"
+    )

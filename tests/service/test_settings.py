@@ -18,7 +18,8 @@ def test_the_defaults_are_those_that_are_documented():
     assert settings.bundles == ("earth-l10",)
     assert settings.provider == "auto"
     assert settings.snap == "cell"
-    assert settings.max_batch_points == 512
+    assert settings.max_batch_points is None
+    assert settings.precision == "float32"
     assert settings.max_queue_points == 262_144
     assert settings.max_points_per_request == 131_072
     assert settings.max_body_bytes == 33_554_432
@@ -33,6 +34,9 @@ def test_the_defaults_are_those_that_are_documented():
         ("SATCLE_BUNDLES", "a", "bundles", ("a",)),
         ("SATCLE_BUNDLES", " a , /b/c ,", "bundles", ("a", "/b/c")),
         ("SATCLE_PROVIDER", "cuda", "provider", "cuda"),
+        ("SATCLE_PRECISION", "tf32", "precision", "tf32"),
+        ("SATCLE_CUDA_DEVICES", "0, 3", "cuda_devices", (0, 3)),
+        ("SATCLE_CUDA_OPTIONS", "a=1, b=x=y ,", "cuda_options", {"a": "1", "b": "x=y"}),
         ("SATCLE_SNAP", "exact", "snap", "exact"),
         ("SATCLE_MAX_BATCH_POINTS", "1", "max_batch_points", 1),
         ("SATCLE_MAX_BODY_BYTES", "10", "max_body_bytes", 10),
@@ -60,6 +64,13 @@ def test_each_variable_sets_its_field(monkeypatch, variable, text, field, value)
         ("SATCLE_BASEMAP_URL", "https://a; script-src *;/{z}/{x}/{y}.png"),
         ("SATCLE_BASEMAP_URL", "ftp://t.example/{z}/{x}/{y}.png"),
         ("SATCLE_BASEMAP_URL", "t.example/{z}/{x}/{y}.png"),
+        ("SATCLE_PRECISION", "bfloat16"),
+        ("SATCLE_CUDA_DEVICES", "-1"),
+        ("SATCLE_CUDA_DEVICES", "cuda:0"),
+        ("SATCLE_CUDA_OPTIONS", "enable_cuda_graph"),
+        ("SATCLE_CUDA_OPTIONS", "=1"),
+        ("SATCLE_CUDA_OPTIONS", "device_id=1"),
+        ("SATCLE_CUDA_OPTIONS", "use_tf32=1"),
         ("SATCLE_SNAP", "yes"),
         ("SATCLE_MAX_BATCH_POINTS", "0"),
         ("SATCLE_MAX_QUEUE_POINTS", "-1"),
@@ -109,5 +120,14 @@ def test_settings_are_read_once_and_stay(monkeypatch):
 def test_an_empty_variable_as_compose_writes_it_is_the_default(monkeypatch):
     monkeypatch.setenv("SATCLE_MAX_BATCH_POINTS", "")
     monkeypatch.setenv("SATCLE_REDIS_URL", "")
-    assert Settings().max_batch_points == 512
+    assert Settings().max_batch_points is None
     assert Settings().redis_url is None
+
+
+@pytest.mark.parametrize(
+    ("devices", "of_workers"), [((), [0, 1, 2]), ((0,), [0, 0, 0]), ((2, 3), [2, 3, 2]), ((1, 0, 5), [1, 0, 5])]
+)
+def test_each_worker_has_its_gpu(devices, of_workers):
+    settings = Settings(cuda_devices=devices)
+    assert [settings.of_worker(number).cuda_device for number in range(3)] == of_workers
+    assert settings.cuda_device == (devices[0] if devices else 0)

@@ -61,7 +61,12 @@ def change(keys: str, value: object) -> dict:
         ("data.sources.0.bounds", [10, 0, -10, 5], "bounds are west, south, east, north"),
         ("card.probe_bands", ["green", "red"], "card.probe_bands names no band of data.sources: red"),
         ("image_tower", {"kind": "resnet18", "layers": 3}, r"unknown key image_tower\.layers;"),
-        ("image_tower", {"kind": "resnet19"}, r"image_tower\.kind: "),
+        ("image_tower", {"kind": "resnet19"}, r"image_tower\.kind: resnet19 is none of random-features, vit_small"),
+        ("training.epochs", True, r"training\.epochs: must not be true or false"),
+        ("training.learning_rate", True, r"training\.learning_rate: must not be true or false"),
+        ("vision", {"max_steps": True}, r"vision\.max_steps: must not be true or false"),
+        ("image_tower.scales", [1, True], r"image_tower\.scales: must not be true or false"),
+        ("name", False, r"name: must not be true or false \(yes, no"),
         ("image_tower.filters", 0, r": image_tower\.filters: "),
         ("data", {"kind": "s2-100k", "min_byte": 3}, r"unknown key data\.min_byte;"),
         ("data", {"kind": "s2-100k", "min_bytes": -1}, r": data\.min_bytes: "),
@@ -90,6 +95,31 @@ def test_what_is_not_a_config_is_one_line_too(tmp_path, text):
     with pytest.raises(ConfigError, match=r"broken\.yaml") as error:
         read_config(tmp_path / "broken.yaml")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\ntraining:\n  epochs: 1\n  seed: 0\n  epochs: 2\n", "key epochs stands in line 3 and in line 5"),
+        ("a: 1\n'a': 2\n", "key a stands in line 1 and in line 2; remove one"),
+        ("data: {seed: 1, seed: 2}\n", "key seed stands in line 1 and in line 1"),
+        ("extends: a.yaml\nextends: b.yaml\n", "key extends stands in line 1 and in line 2"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named_with_its_lines(tmp_path, text, message):
+    (tmp_path / "twice.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=rf"twice\.yaml: {message}"):
+        read_config(tmp_path / "twice.yaml")
+
+
+def test_a_key_may_stand_once_in_every_section_and_in_what_is_merged_into_it(tmp_path):
+    config = small_config()
+    dumped = yaml.safe_dump(config | {"training": {}}).replace(
+        "training: {}", f"training:\n  <<: {{epochs: 9, seed: 4}}\n  <<: {config['training']}\n  epochs: 7"
+    )
+    (tmp_path / "merged.yaml").write_text(dumped)
+    training = read_config(tmp_path / "merged.yaml").training
+    assert (training.epochs, training.seed, training.batch_size) == (7, 4, config["training"]["batch_size"])
 
 
 def test_an_absent_config_is_named(tmp_path):

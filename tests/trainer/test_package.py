@@ -37,6 +37,14 @@ def test_the_encoder_in_the_bundle_is_the_trained_tower(small_bundle, small_run)
     np.testing.assert_allclose(served, trained, atol=1e-4)
 
 
+def test_lower_precisions_are_declared_and_the_graph_of_one_is_in_the_bundle(small_bundle):
+    tf32, half = small_bundle.card.precisions
+    assert (tf32.name, tf32.file, half.name) == ("tf32", None, "float16")
+    lonlat = np.array([[0.0, 0.0], [170.0, 45.0], [12.5, -80.0]])
+    full, lower = (embed_with_graph(small_bundle.read(file), lonlat) for file in (small_bundle.card.encoder, half.file))
+    assert 0 < np.abs(full - lower).max() < 0.05 * np.abs(full).max()
+
+
 def test_a_bundle_is_not_overwritten_unasked(small_run, tmp_path):
     best, out = small_run / "best.ckpt", tmp_path / "bundle"
     package(best, out, name="first", snap_places=FEW_PLACES)

@@ -16,7 +16,7 @@ def run(tmp_path):
 
 
 def test_a_new_folder_is_free_and_unfinished(run):
-    run.check_free_for(Config.model_validate(small_config()), resume=False)
+    assert run.epochs_of(Config.model_validate(small_config()), resume=False) == 0
     assert not run.finished
 
 
@@ -42,4 +42,4 @@ def test_a_broken_last_checkpoint_is_named(run):
     run.describe(Config.model_validate(small_config()))
     run.last.write_bytes(b"broken")
     with pytest.raises(CheckpointError, match=r"last\.ckpt is not a checkpoint"):
-        run.check_free_for(Config.model_validate(small_config()), resume=True)
+        run.epochs_of(Config.model_validate(small_config()), resume=True)

@@ -19,6 +19,9 @@ DEFAULT_IMAGERY = Path(".imagery")
 DEFAULT_BUNDLE = "earth-l10"
 Runs = Annotated[Path, typer.Option(help="The folder that holds the runs.")]
 DEFAULT_RUNS = Path("runs")
+RunsAnywhere = Annotated[
+    str, typer.Option(metavar="FOLDER", help="What holds the runs: a folder, or a bucket as s3://bucket/runs.")
+]
 
 
 @contextmanager

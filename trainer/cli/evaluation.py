@@ -34,6 +34,9 @@ def evaluate(
     probes: Annotated[str, typer.Option(help="Of ridge, knn, mlp and transfer, with commas.")] = "ridge,knn",
     seeds: Annotated[int, typer.Option(min=1, help="How many deals of the folds.")] = 1,
     mlp_seeds: Annotated[int, typer.Option(min=1, help="How many fits of the MLP.")] = 10,
+    first_seed: Annotated[
+        int, typer.Option(min=0, help="The first of either: what is chosen on some deals is reported on others.")
+    ] = 0,
     heads: Annotated[bool, typer.Option("--heads", help="Measure the heads of a bundle again, on --data.")] = False,
     head: Annotated[list[str] | None, typer.Option(help="With --heads: which; else all that the tables suit.")] = None,
 ) -> None:
@@ -50,7 +53,7 @@ def evaluate(
         if heads or head:
             _measure_heads(encoders, data or [], head or [])
             return
-        protocol = Protocol(read_probes(probes), seeds, mlp_seeds)
+        protocol = Protocol(read_probes(probes), seeds, mlp_seeds, first_seed)
         requests = _requests(suites or [], data or [], tuple(targets or ()), data_dir)
         if not requests:
             raise EvaluationError("say what to measure on: --tasks SUITE.yaml, or --data TABLE --target COLUMN")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from trainer.cli.arguments import DEFAULT_IMAGERY, ConfigFile, Imagery, one_line_errors
 from trainer.cli.vision import attention
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 figures = typer.Typer(help="Pictures of encoders, of what they tell, and of their data.", no_args_is_help=True)
 figures.command()(attention)
@@ -105,3 +109,40 @@ def distribution(
         read = read_config(config)
         tiles = open_tiles(read, imagery)
         _say(distribution_figure(read.name, tiles.lonlat[tiles.train_rows].numpy(), out))
+
+
+@figures.command()
+def continuity(
+    encoders: Annotated[
+        list[str], typer.Argument(metavar="ENCODER...", help="As satcle evaluate takes them; NAME=… names one.")
+    ],
+    config: Annotated[
+        Path | None, typer.Option(help="A config, run or FILE.ckpt: steps also from its training places, and between.")
+    ] = None,
+    imagery: Imagery = DEFAULT_IMAGERY,
+    steps: Annotated[
+        int, typer.Option(min=2, help="How many steps of each length, from each kind of starts.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    out: Annotated[Path, typer.Option(help="The picture; .csv and .md go beside it.")] = Path("continuity.png"),
+) -> None:
+    """How much an embedding changes over 0.1 to 100 km along random great circles, and where places were trained on."""
+    with one_line_errors():
+        from trainer.evaluation.continuity import STEPS_KM, measure_changes, starting_places
+        from trainer.evaluation.continuity_figure import continuity_figure, write_continuity
+        from trainer.evaluation.encoders import open_encoders
+
+        opened = open_encoders(encoders)
+        starts = starting_places(steps, seed, _training_places(config, imagery) if config else None)
+        changes = [change for encoder in opened for change in measure_changes(encoder, starts, STEPS_KM, seed)]
+        picture = continuity_figure(changes, out)
+        write_continuity(changes, {"steps": steps, "seed": seed, "training places of": config or "none"}, out)
+        _say(picture)
+
+
+def _training_places(config: Path, imagery: Path) -> NDArray[np.float64]:
+    from trainer.data.tiles import open_tiles
+    from trainer.evaluation.overlap import trained_config
+
+    tiles = open_tiles(trained_config(config), imagery)
+    return tiles.lonlat[tiles.train_rows].numpy()

@@ -19,6 +19,7 @@ from trainer.export import ExportedEncoder, embed_exactly, embed_with_graph, exp
 from trainer.importers import Choices, ImportedEncoder, read_location_encoder
 from trainer.importers.provenance import name_from
 from trainer.package import ENCODER, PREVIEW, with_maps
+from trainer.precision import with_precisions
 from trainer.snap import PLACES, coarsest_resolution, measure_snap_errors
 from trainer.tower_card import encoding_card, network_card
 
@@ -70,7 +71,9 @@ def import_bundle(
     components = principal_components(embed)
     preview = principal_components_png(embed, components, _land(size))
     card, map_files = with_maps(card, exported.onnx, components)
-    return write_bundle(out, card, {ENCODER: exported.onnx, PREVIEW: preview, **map_files}, overwrite=overwrite)
+    card, precision_files = with_precisions(card, exported.onnx)
+    files = {ENCODER: exported.onnx, PREVIEW: preview, **map_files, **precision_files}
+    return write_bundle(out, card, files, overwrite=overwrite)
 
 
 def _check_tells_places_apart(source: Path, encoder: ImportedEncoder) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from trainer.data.transforms import Standardise
 from trainer.errors import CheckpointError
 from trainer.models.backbones import Backbone, vision_network
 from trainer.seeding import generator
+from trainer.storage import Place, exists, read_bytes, writing
 
 DESCRIPTION = "satcle_vision"
 BACKBONE = "backbone"
@@ -69,28 +70,28 @@ class VisionCheckpoint:
 
 
 def write_vision(
-    path: Path, description: VisionDescription, backbone: nn.Module, standardise: Standardise, training: object = None
+    path: Place, description: VisionDescription, backbone: nn.Module, standardise: Standardise, training: object = None
 ) -> None:
     """Whole or not at all."""
-    staged = path.with_suffix(".part")
     written = {
         DESCRIPTION: description.model_dump_json(),
         BACKBONE: backbone.state_dict(),
         INPUT: standardise.state_dict(),
         "training": training or {},
     }
-    torch.save(written, staged)
-    staged.replace(path)
+    with writing(path) as file:
+        torch.save(written, file)
 
 
-def read_vision(path: Path) -> VisionCheckpoint:
+def read_vision(path: Place) -> VisionCheckpoint:
     """Raises CheckpointError where `path` is absent, or no checkpoint of satcle pretrain-vision."""
-    if not path.is_file():
+    if not exists(path):
         raise CheckpointError(f"{path} does not exist; make it by satcle pretrain-vision")
+    written = BytesIO(read_bytes(path))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # the error says what matters
-            raw = torch.load(path, map_location="cpu", weights_only=True)
+            raw = torch.load(written, map_location="cpu", weights_only=True)
         description = VisionDescription.model_validate_json(raw[DESCRIPTION])
         return VisionCheckpoint(description, raw[BACKBONE], raw[INPUT], raw["training"])
     except ValidationError as error:
@@ -99,10 +100,15 @@ def read_vision(path: Path) -> VisionCheckpoint:
         raise CheckpointError(f"{path} is not a checkpoint of satcle pretrain-vision") from error
 
 
-def read_vision_of(path: Path | None, config: Config, bands: tuple[str, ...]) -> VisionCheckpoint:
+def read_vision_of(path: Place | None, config: Config, bands: tuple[str, ...]) -> VisionCheckpoint:
     """The vision pretraining of `config`. Raises CheckpointError where it is absent, or of another config or bands."""
     if path is None:
         raise CheckpointError("the config's vision pretraining is not at hand; run satcle pretrain-vision first")
+    if config.vision is None and not exists(path):
+        raise CheckpointError(
+            f"{config.name} has no vision pretraining: add a section to it (`vision: {{}}` is a ViT-S/16) and run "
+            "satcle pretrain-vision, or on Sentinel-2 imagery take published ones: causal.attention: SENTINEL2_ALL_DINO"
+        )
     checkpoint = read_vision(path)
     described = checkpoint.description
     if config.vision is not None and described.vision != config.vision:

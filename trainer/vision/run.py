@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
 from trainer.config import Config
 from trainer.errors import RunError
 from trainer.run_folder import environment
+from trainer.storage import Place, exists, write_text
 from trainer.vision.checkpoint import VisionCheckpoint, read_vision
 
 
@@ -18,18 +18,18 @@ from trainer.vision.checkpoint import VisionCheckpoint, read_vision
 class VisionRun:
     """`path`/vision.ckpt once it is finished; config, environment, TensorBoard's events, last.ckpt in `path`/vision."""
 
-    path: Path
+    path: Place
 
     @property
-    def finished(self) -> Path:
+    def finished(self) -> Place:
         return self.path / "vision.ckpt"
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         return self.path / "vision"
 
     @property
-    def last(self) -> Path:
+    def last(self) -> Place:
         return self.folder / "last.ckpt"
 
     def started(self, config: Config, *, resume: bool) -> VisionCheckpoint | None:
@@ -37,7 +37,7 @@ class VisionRun:
 
         Raises RunError where another config's is here, or this one's and `resume` was not asked for.
         """
-        here = next((path for path in (self.finished, self.last) if path.exists()), None)
+        here = next((path for path in (self.finished, self.last) if exists(path)), None)
         if here is None:
             return None
         if not resume:
@@ -50,6 +50,5 @@ class VisionRun:
 
     def describe(self, config: Config) -> None:
         """Write down the config, and what it runs on."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-        (self.folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+        write_text(self.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        write_text(self.folder / "environment.json", json.dumps(environment(), indent=2) + "\n")

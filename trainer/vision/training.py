@@ -29,6 +29,7 @@ from trainer.models.image_side import sample_tiles
 from trainer.refinement.dino import Distillation, Outcome, Schedule, decay_groups, untrained
 from trainer.refinement.multi_crop import multi_crop
 from trainer.seeding import generator
+from trainer.storage import Place, exists, remove, staged, write_text
 from trainer.vision.checkpoint import VisionDescription, write_vision
 from trainer.vision.run import VisionRun
 from trainer.vision.tiles import TrainingTiles, batches, open_training_tiles, tile_shape
@@ -36,7 +37,7 @@ from trainer.vision.tiles import TrainingTiles, batches, open_training_tiles, ti
 MEASURED_TILES = 512
 
 
-def pretrain_vision(config: Config, imagery: Path, runs: Path, *, resume: bool = False) -> Path:
+def pretrain_vision(config: Config, imagery: Path, runs: Place, *, resume: bool = False) -> Place:
     """Distil a backbone as `config.vision` says, and return its checkpoint: `runs`/name/vision.ckpt.
 
     With `resume`, goes on from the last checkpoint where there is one, and does nothing where the run is finished.
@@ -46,7 +47,7 @@ def pretrain_vision(config: Config, imagery: Path, runs: Path, *, resume: bool =
         raise ConfigError(f"{config.name} has no vision section, which is what would be pretrained")
     run = VisionRun(runs / config.name)
     started = run.started(config, resume=resume)
-    if run.finished.exists():
+    if exists(run.finished):
         return run.finished
     tiles = open_tiles(config, imagery)
     training = VisionTraining.start(config, tiles)
@@ -55,9 +56,9 @@ def pretrain_vision(config: Config, imagery: Path, runs: Path, *, resume: bool =
     run.describe(config)
     training.fit(open_training_tiles(tiles, imagery), run)
     metrics = training.measure(tiles)
-    (run.folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    write_text(run.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     training.write(run.finished, metrics=metrics)
-    run.last.unlink(missing_ok=True)
+    remove(run.last)
     return run.finished
 
 
@@ -90,7 +91,11 @@ class VisionTraining:
         """To the last step, with a checkpoint every so often. Raises RunError where the loss is not finite."""
         schedule = Schedule(self.vision, step_count(self.vision, len(tiles.rows)))
         begun, images = time.monotonic(), 0
-        with SummaryWriter(str(run.folder), purge_step=self.step) as log, _progress() as progress:
+        with (
+            staged(run.folder) as events,
+            SummaryWriter(str(events.folder), purge_step=self.step) as log,
+            _progress() as progress,
+        ):
             task = progress.add_task("vision", total=schedule.steps, completed=self.step, told="")
             for batch in tiles.ahead(batches(tiles.rows, self.vision, range(self.step, schedule.steps))):
                 outcome = self._advance(batch, schedule)
@@ -102,6 +107,7 @@ class VisionTraining:
                 progress.update(task, completed=self.step, told=told)
                 if self.step % self.vision.checkpoint_steps == 0:
                     self.write(run.last, training=self.state())
+                    events.publish()
 
     def state(self) -> dict[str, Any]:
         """What `resume` takes."""
@@ -112,7 +118,7 @@ class VisionTraining:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def write(self, path: Path, *, metrics: dict[str, float] | None = None, training: object = None) -> None:
+    def write(self, path: Place, *, metrics: dict[str, float] | None = None, training: object = None) -> None:
         description = VisionDescription(
             config=self.config,
             bands=self.bands,
