@@ -37,10 +37,10 @@ bench: .venv/.all
 	$(BIN)/python -m tests.benchmarks
 
 train: .venv/.all
-	$(BIN)/satcle data get trainer/configs/earth-l10.yaml
-	$(BIN)/satcle pretrain trainer/configs/earth-l10.yaml --resume
-	$(BIN)/satcle export runs/earth-l10/best.ckpt --out service/bundles/earth-l10 --overwrite
-	$(if $(HEADS),PATH="$(BIN):$$PATH" sh trainer/configs/earth-l10-heads.sh $(HEADS),@echo "without its heads: make train HEADS=folder (see trainer/configs/earth-l10-heads.sh)")
+	$(BIN)/satcle data get trainer/configs/earth-l30.yaml
+	$(BIN)/satcle pretrain trainer/configs/earth-l30.yaml --resume
+	$(BIN)/satcle export runs/earth-l30/best.ckpt --out service/bundles/earth-l30 --overwrite
+	$(if $(HEADS),PATH="$(BIN):$$PATH" sh trainer/configs/earth-l30-heads.sh $(HEADS),@echo "without its heads: make train HEADS=folder (see trainer/configs/earth-l30-heads.sh)")
 
 images:
 	docker compose --profile gpu --profile train build

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from service.bundle import BundleNotFound, find_bundles
 
-DEFAULT = "earth-l10"
+DEFAULT = "earth-l30"
 SHIPPED = Path(__file__).parent
 
 

@@ -104,7 +104,7 @@ class Stack:
 
     def into_bundles(self, script: str) -> None:
         """Run `script` where the volume `bundles` is /bundles and the shipped bundle $SHIPPED."""
-        shipped = "/opt/satcle/lib/python3.11/site-packages/service/bundles/earth-l10"
+        shipped = "/opt/satcle/lib/python3.11/site-packages/service/bundles/earth-l30"
         volume = f"--volume {PROJECT}_bundles:/bundles --env SHIPPED={shipped}"
         self.docker(f"run --rm {volume} --entrypoint sh {IMAGE} -euc '{script}'")
 

@@ -104,7 +104,7 @@ def test_rows_are_found_in_redis_after_the_service_has_started_again(stack):
         stack.up()
         assert np.array_equal(embed(client, degrees), before)
         assert redis_hits(client) == 200
-        assert metric(client, 'satcle_points_total{model="earth-l10",source="compute"}') == 0
+        assert metric(client, 'satcle_points_total{model="earth-l30",source="compute"}') == 0
 
 
 def wait_for_rows(stack: Stack, count: int) -> None:
@@ -238,7 +238,7 @@ def test_a_reload_takes_what_is_in_the_volume_in_every_worker(stack, keys: Path)
     stack.into_bundles("cp -r $SHIPPED /bundles/broken; echo >> /bundles/broken/encoder.onnx")
     with stack.client(headers={"authorization": "Bearer first"}) as client:
         changed = {each["id"]: each for each in client.post("/v1/models/reload").json()["data"]}
-        assert changed["earth-l10"]["change"] == "kept"
+        assert changed["earth-l30"]["change"] == "kept"
         assert changed["broken"]["change"] == "refused"
         assert "encoder.onnx" in changed["broken"]["problem"]["detail"]
         np.testing.assert_allclose(embed(client, places(10)), model_rows(places(10)), atol=1e-4)

@@ -32,7 +32,7 @@ def test_it_has_the_map_page_and_the_shipped_bundle_and_no_tests(built):
     packages = "/opt/satcle/lib/python3.11/site-packages"
     assert in_image(built, f"ls {packages}/service/web/built/index.html")
     assert in_image(built, f"ls -d {packages}/tests {packages}/torch 2>/dev/null; true") == ""
-    assert in_image(built, "satcle bundle verify earth-l10").startswith("ok ")
+    assert in_image(built, "satcle bundle verify earth-l30").startswith("ok ")
 
 
 def test_every_module_that_it_holds_loads_its_libraries(built):

@@ -190,4 +190,4 @@ def test_bundles_of_one_s_own_are_read_from_a_volume(tmp_path):
     claim = only(manifests, "PersistentVolumeClaim", "satcle-bundles")
     (volume,) = [each for each in pod_of(manifests)["volumes"] if "persistentVolumeClaim" in each]
     assert volume["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"], "readOnly": True}
-    assert only(manifests, "ConfigMap", "satcle-settings")["data"]["SATCLE_BUNDLES"] == "earth-l10,/bundles"
+    assert only(manifests, "ConfigMap", "satcle-settings")["data"]["SATCLE_BUNDLES"] == "earth-l30,/bundles"

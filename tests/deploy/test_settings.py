@@ -74,4 +74,4 @@ def test_the_service_starts_on_the_example_as_it_is(monkeypatch):
     for name, value in example().items():
         if name in SETTINGS:
             monkeypatch.setenv(name, value)
-    assert Settings().bundles == Settings(bundles=("earth-l10",)).bundles
+    assert Settings().bundles == Settings(bundles=("earth-l30",)).bundles

@@ -11,10 +11,10 @@ from trainer.snap import uniform_on_sphere
 
 def test_a_service_says_what_its_bundle_says(served: Served) -> None:
     places = uniform_on_sphere(10_000, 0)  # more than one request
-    over_http, from_files = open_encoder(served.url), open_encoder("earth-l10")
-    assert over_http.name == "earth-l10"
+    over_http, from_files = open_encoder(served.url), open_encoder("earth-l30")
+    assert over_http.name == "earth-l30"
     np.testing.assert_allclose(embeddings_of(over_http, places), embeddings_of(from_files, places), atol=2e-6)
-    assert fingerprint(over_http) == fingerprint(open_encoder(f"{served.url}#earth-l10"))
+    assert fingerprint(over_http) == fingerprint(open_encoder(f"{served.url}#earth-l30"))
 
 
 def test_a_service_with_little_room_is_asked_in_turn(serve: Serve) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.conftest import Serve, Served
 
 KEY = "k-e2e"
-MODEL = "earth-l10"
+MODEL = "earth-l30"
 PLACES = [[116.4, 39.9], [2.35, 48.86]]
 
 

@@ -23,4 +23,4 @@ def test_what_reloads_a_pod_reloads_the_service(serve, tmp_path):
         command = [sys.executable, "-Ic", here]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert "earth-l10" in done.stdout
+    assert "earth-l30" in done.stdout

@@ -62,7 +62,7 @@ def test_metrics_are_the_sum_over_workers_and_outlive_one(two: Served2) -> None:
         two.ask(times)
         os.kill(paused, signal.SIGCONT)
     assert two.served.metric(REQUESTS) == 7
-    assert two.served.metric('satcle_points_total{model="earth-l10",source="compute"}') == 14
+    assert two.served.metric('satcle_points_total{model="earth-l30",source="compute"}') == 14
     assert two.served.metric("satcle_queue_points") == 0
     assert two.served.metric("satcle_build_info") == 1
 

@@ -15,7 +15,7 @@ def empty_environment(monkeypatch):
 
 def test_the_defaults_are_those_that_are_documented():
     settings = Settings()
-    assert settings.bundles == ("earth-l10",)
+    assert settings.bundles == ("earth-l30",)
     assert settings.provider == "auto"
     assert settings.snap == "cell"
     assert settings.max_batch_points is None

@@ -13,10 +13,10 @@ from service.bundle import BundleError
 from trainer.errors import TrainerError
 from trainer.shipped import bundle_folder as bundle_folder
 
-ConfigFile = Annotated[Path, typer.Argument(help="The YAML config, e.g. trainer/configs/earth-l10.yaml.")]
+ConfigFile = Annotated[Path, typer.Argument(help="The YAML config, e.g. trainer/configs/earth-l30.yaml.")]
 Imagery = Annotated[Path, typer.Option(help="The folder that holds the imagery.")]
 DEFAULT_IMAGERY = Path(".imagery")
-DEFAULT_BUNDLE = "earth-l10"
+DEFAULT_BUNDLE = "earth-l30"
 Runs = Annotated[Path, typer.Option(help="The folder that holds the runs.")]
 DEFAULT_RUNS = Path("runs")
 RunsAnywhere = Annotated[

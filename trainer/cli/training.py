@@ -43,7 +43,7 @@ def pretrain(
 
 def export(
     checkpoint: Annotated[
-        str, typer.Argument(help="A checkpoint, e.g. runs/earth-l10/best.ckpt, here or in a bucket (s3://…).")
+        str, typer.Argument(help="A checkpoint, e.g. runs/earth-l30/best.ckpt, here or in a bucket (s3://…).")
     ],
     out: Annotated[Path, typer.Option(help="The bundle's folder.")],
     name: Annotated[str | None, typer.Option(help="The bundle's name; the config's by default.")] = None,

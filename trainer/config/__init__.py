@@ -81,6 +81,10 @@ class Config(Frozen):
             raise ValueError(f"card.dimensions: {wrong[0]} is more than location_tower.embedding_dim, {dim}")
         if (self.card.dimensions or self.distillation) and self.refinement.serve_fusion:
             raise ValueError("card.dimensions and distillation are of the tower itself; set serve_fusion: false")
+        if not (self.distillation or self.training.contrast_weight):
+            raise ValueError(
+                "training.contrast_weight: without distillation the contrast is all there is to learn from"
+            )
         if self.distillation and self.distillation.components >= dim:
             raise ValueError(f"distillation.components must be fewer than location_tower.embedding_dim, {dim}")
         return self

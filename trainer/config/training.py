@@ -15,11 +15,12 @@ class TrainingConfig(Frozen):
     `batch_size` is that of all processes together. The learning rate rises to `learning_rate` over `warmup_epochs`,
     then stays, or with `schedule: cosine` falls to 0 at the end of `epochs`. With `precision: bfloat16` the networks
     compute in it; angles stay float64, the loss float32. `objective: csp` adds the auxiliary losses of
-    CSP to the contrast of `clip` (trainer.losses.csp). `contrast_weight` is that of the contrast beside other losses.
+    CSP to the contrast of `clip` (trainer.losses.csp). `contrast_weight` is that of the contrast beside
+    the distillation; with 0 there is none.
     """
 
     objective: Literal["clip", "csp"] = "clip"
-    contrast_weight: Positive = 1.0
+    contrast_weight: float = Field(default=1.0, ge=0)
     batch_size: int = Field(default=512, ge=2)
     epochs: Count = 500
     learning_rate: Positive = 1e-4

@@ -120,7 +120,7 @@ def fit(module: ContrastiveTraining, run: RunFolder) -> None:
             accelerator=accelerator,
             devices=processes.local_count,
             num_nodes=processes.count // processes.local_count,
-            strategy=_strategy(processes),
+            strategy=_strategy(processes, unused=not training.contrast_weight),
             plugins=[WholeCheckpoints()],
             logger=TensorBoardLogger(events.folder, name="", version=""),
             callbacks=[RichProgressBar(), stopping, History(run.history), best, last, Publishing(events)],
@@ -135,8 +135,8 @@ def fit(module: ContrastiveTraining, run: RunFolder) -> None:
         raise RunError(f"{run.path}: training ended without a finite validation loss; lower training.learning_rate")
 
 
-def _strategy(processes: Processes) -> str | DDPStrategy:
-    """Buffers are constants, the same everywhere."""
+def _strategy(processes: Processes, *, unused: bool) -> str | DDPStrategy:
+    """Buffers are constants, the same everywhere; `unused`: some parameters have no part in the loss."""
     if processes.count == 1:
         return "auto"
-    return DDPStrategy(broadcast_buffers=False, timeout=UNTIL_THE_FEATURES_ARE_KEPT)
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=unused, timeout=UNTIL_THE_FEATURES_ARE_KEPT)

@@ -102,21 +102,24 @@ class ContrastiveTraining(lightning.LightningModule):
         around = self.model.neighbourhoods.draw(self.tiles.lonlat[rows], rng)
         share = self.processes.share(len(rows))
         features = self.tiles.features[views[share.own], rows[share.own]]
-        training, scale = self.config.training, self.model.logit_scale
+        training = self.config.training
         own = around[share.own].to(self.device)
         lowered = torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16")
         with lowered, WholeBatchDropout(share, rng):
             nodes = self.model.nodes(own)
-            location = self.model.fused(nodes, own)
-            image = self.model.image(features.to(self.device))
+            location, image = self.model.fused(nodes, own), self.model.image(features.to(self.device))
             auxiliary = (self._elsewhere(share, rng), self.model.location(own)) if training.objective == "csp" else None
-        if auxiliary is None:
-            contrast = contrastive_loss(location, image, scale, share)
-        else:
-            contrast = csp_loss(location, image, scale, *auxiliary, share)
-        if self.model.distillation is None:
-            return training.contrast_weight * contrast
-        return training.contrast_weight * contrast + self._distillation(nodes[:, 0], own[:, 0], features, share)
+        terms = []
+        if training.contrast_weight:
+            scale = self.model.logit_scale
+            if auxiliary is None:
+                contrast = contrastive_loss(location, image, scale, share)
+            else:
+                contrast = csp_loss(location, image, scale, *auxiliary, share)
+            terms.append(training.contrast_weight * contrast)
+        if self.model.distillation is not None:
+            terms.append(self._distillation(nodes[:, 0], own[:, 0], features, share))
+        return torch.stack(terms).sum()
 
     def _distillation(self, embedding: Tensor, lonlat: Tensor, features: Tensor, share: Share) -> Tensor:
         heads, asked = self.model.distillation, self.config.distillation

@@ -85,7 +85,7 @@ def test_the_papers_probe_and_the_transfer(place, tmp_path):
         (["baseline:sincos", "--tasks", "{place}/none.yaml"], "none.yaml cannot be read"),
         (["baseline:sincos", "--tasks", "{place}/suite.yaml", "--probes", "lasso"], "no probe is named 'lasso'"),
         (["baseline:sincos", "baseline:sincos", "--data", "{place}/t.csv", "--target", "warmth"], "two encoders are"),
-        (["earth-l10", "--heads"], "--heads measures one bundle on tables"),
+        (["earth-l30", "--heads"], "--heads measures one bundle on tables"),
     ],
 )
 def test_what_a_user_can_put_right_is_one_line(place, tmp_path, arguments, message):

@@ -29,7 +29,7 @@ def test_a_name_of_the_users_heads_the_row(small_bundle):
 
 
 def test_a_shipped_bundle_and_a_baseline_go_by_name():
-    assert open_encoder("earth-l10").name == "earth-l10"
+    assert open_encoder("earth-l30").name == "earth-l30"
     assert embeddings_of(open_encoder("baseline:sincos"), PLACES).shape == (50, 4)
     with pytest.raises(CheckpointError, match=r"none\.ckpt does not exist"):
         open_encoder("none.ckpt")

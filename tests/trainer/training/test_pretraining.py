@@ -4,10 +4,11 @@ import math
 import pytest
 import torch
 
-from tests.synthetic_world import small_config, write_world
+from tests.synthetic_world import FEW_PLACES, small_config, write_world
 from trainer.checkpoint import read_checkpoint
 from trainer.config import Config, read_config
 from trainer.errors import CheckpointError, RunError
+from trainer.package import package
 from trainer.run_folder import RunFolder
 from trainer.training import pretrain
 from trainer.training.history import COLUMNS, read_history
@@ -119,3 +120,43 @@ def test_a_causal_run_needs_its_vision_pretraining(imagery, tmp_path):
     with pytest.raises(CheckpointError, match="pretrain-vision") as error:
         pretrain(asked, imagery, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def distilling(**training: object) -> Config:
+    given = small_config(contrast_weight=0, epochs=8, learning_rate=3e-3, **training)
+    given["distillation"] = {"components": 4, "legendre_polys": 3}
+    given["image_tower"], given["refinement"] = {"kind": "statistics"}, {"neighbours": 0}
+    given["card"]["dimensions"] = [4, 8]
+    return Config.model_validate(given)
+
+
+def test_distillation_alone_teaches_what_images_say_and_is_served_in_its_principal_axes(imagery, tmp_path):
+    run = RunFolder(pretrain(distilling(), imagery, tmp_path).parent)
+    first, *_, last = (float(epoch["validation_loss"]) for epoch in read_history(run.history))
+    assert last < first / 2
+    checkpoint = read_checkpoint(run.best)
+    assert checkpoint.training_places is not None
+    with torch.no_grad():
+        embeddings = checkpoint.location_tower()(checkpoint.training_places.double())
+    covariance = torch.cov(embeddings.double().T)
+    variances = covariance.diagonal()
+    assert (variances.diff() <= 1e-6 * variances[0]).all()
+    torch.testing.assert_close(covariance, torch.diag(variances), atol=1e-4 * variances[0].item(), rtol=0)
+    assert package(run.best, tmp_path / "bundle", snap_places=FEW_PLACES).card.dimensions == (4, 8, 16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distillation": None}, "the contrast is all there is to learn from"),
+        ({"distillation": {"components": 16}}, "distillation.components must be fewer"),
+        ({"card": {"dimensions": [99]}}, "card.dimensions: 99 is more than"),
+        ({"refinement": {"neighbours": 2, "serve_fusion": True}}, "set serve_fusion: false"),
+    ],
+)
+def test_a_distillation_that_cannot_be_is_refused(changes, message):
+    given = distilling().model_dump(mode="json")
+    for section, values in changes.items():
+        given[section] = values if values is None else (given[section] or {}) | values
+    with pytest.raises(ValueError, match=message):
+        Config.model_validate(given)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The heads of earth-l10, from tables to bundle: sh trainer/configs/earth-l10-heads.sh DATA [BUNDLE]
+# The heads of earth-l30, from tables to bundle: sh trainer/configs/earth-l30-heads.sh DATA [BUNDLE]
 #
 # DATA holds, besides what this makes there:
 #   etopo5.tif           elevation in metres, EPSG:4326, 5 arc minutes; NOAA ETOPO5 (Debian: ferret-datasets, etopo5.cdf,
@@ -10,7 +10,7 @@
 #   air_temperature.csv  lon, lat, air_temperature (°C): Lon, Lat, meanT of stationDataAll.csv of microsoft/satclip
 set -eu
 data=$1
-bundle=${2:-earth-l10}
+bundle=${2:-earth-l30}
 
 satcle data sample "$data/etopo5.tif" --column elevation --land --out "$data/elevation.csv"
 satcle fit-head "$data/elevation.csv" --target elevation --task regression --unit m --epochs 80 \
