@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from trainer.config import Distillation
 from trainer.models.encodings.spherical_harmonics import SphericalHarmonics
 
-CHUNK = 4096
-
 
 class DistillationHeads(nn.Module):
     """The targets of a batch, and how an embedding tells them. Targets of either kind have a total variance of 1."""
