@@ -27,7 +27,7 @@ from service.embedding.timing import Timing
 from service.metrics import Metrics
 from service.settings import read_settings
 from tests.benchmarks.compute import interleaved
-from tests.benchmarks.models import bundle_of_40, default_bundle, model_alone
+from tests.benchmarks.models import bundle_of, model_alone
 from trainer.snap import uniform_on_sphere
 
 HEADER = "| lookup of 1,000 / model | L | measured | of which cells | ms | limit |\n|---|---:|---:|---:|---:|---:|"
@@ -50,7 +50,7 @@ def table() -> str:
             "in process": {"cache_memory_mb": 64, "redis_url": None},
             "Redis": {"cache_memory_mb": 0, "redis_url": redis_url, "redis_timeout_ms": 1000},
         }
-        bundles = {10: default_bundle(), 40: bundle_of_40(Path(folder))}
+        bundles = {polys: bundle_of(polys, Path(folder)) for polys in (10, 40)}
         rows = [
             _row(runner, tier, settings, legendre_polys, bundle)
             for tier, settings in tiers.items()

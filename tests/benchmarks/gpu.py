@@ -42,7 +42,7 @@ from service.bundle import Bundle, LonLat
 from service.embedding.backends.base import Backend, embed_checked
 from tests.benchmarks.client import EMBEDDINGS, OCTET_STREAM, request
 from tests.benchmarks.gpu_engines import Ceilings, Engine, cpu_engine, gpu_engine
-from tests.benchmarks.models import bundle_of_40, default_bundle
+from tests.benchmarks.models import bundle_of
 from tests.benchmarks.processes import Address, running
 from trainer.export import embed_with_graph, parity_places
 from trainer.precision import cosine_distances
@@ -82,7 +82,7 @@ def table() -> str:
     else:
         parts, engines = [said(gpu.ceilings())], [gpu, cpu_engine()]
     with TemporaryDirectory() as folder:
-        bundles = {10: default_bundle(), 40: bundle_of_40(Path(folder), precisions=len(engines) > 1)}
+        bundles = {polys: bundle_of(polys, Path(folder), precisions=len(engines) > 1) for polys in (10, 40)}
         for header, rows in ((IN_PROCESS, _in_process), (HTTP, _http), (CACHE, _cache)):
             parts.append("\n".join([header, *(row for engine in engines for row in rows(engine, bundles))]))
     return "\n\n".join([*parts, NOTE, TARGETS])

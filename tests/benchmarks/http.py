@@ -29,7 +29,7 @@ from tests.benchmarks.client import (
     request,
 )
 from tests.benchmarks.compute import Floats, interleaved, repeated
-from tests.benchmarks.models import bundle_of_40, default_bundle, model_alone
+from tests.benchmarks.models import bundle_of, model_alone
 from tests.benchmarks.processes import SERVE, Address, running
 from trainer.snap import uniform_on_sphere
 
@@ -55,7 +55,7 @@ class Case:
 def table() -> str:
     """Every wire format at L = 10 and 40, with the limit of encoding.md; then the default path, which snaps places."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        bundles = {10: default_bundle(), 40: bundle_of_40(Path(folder))}
+        bundles = {polys: bundle_of(polys, Path(folder)) for polys in (10, 40)}
         names = ",".join(str(bundle.path) for bundle in bundles.values())
         one_thread = {"SATCLE_WORKER_THREADS": "1", "SATCLE_BUNDLES": names}
         servers = {

@@ -1,4 +1,4 @@
-"""What is measured against: the default bundle, a bundle of L = 40, and each model alone."""
+"""What is measured against: the default bundle, bundles of L = 10 and 40, and each model alone."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ def default_bundle() -> Bundle:
     return read_bundle(bundle_path(DEFAULT))
 
 
-def bundle_of_40(folder: Path, *, precisions: bool = False) -> Bundle:
+def bundle_of(legendre_polys: int, folder: Path, *, precisions: bool = False) -> Bundle:
     """Untrained weights: what they compute costs the same. The rest of the card is the default bundle's.
 
     With `precisions`, which takes a while to measure, it declares its own.
     """
     torch.manual_seed(0)
-    encoder = encoder_graph(harmonics_tower(legendre_polys=40).eval()).SerializeToString()
+    encoder = encoder_graph(harmonics_tower(legendre_polys=legendre_polys).eval()).SerializeToString()
     raster, parity = export_raster(encoder)
     update = {
-        "name": "untrained-l40",
-        "encoding": PositionalEncoding(variant="exact", legendre_polys=40),
+        "name": f"untrained-l{legendre_polys}",
+        "encoding": PositionalEncoding(variant="exact", legendre_polys=legendre_polys),
         "heads": (),
         "raster": RasterCard(file="raster.onnx", parity=parity),
         "components": None,
+        "training_places": None,
         "precisions": (),
     }
     card, files = default_bundle().card.model_copy(update=update), {}

@@ -17,7 +17,7 @@ import torch
 
 from tests.benchmarks.client import EMBEDDINGS, JSON, OCTET_STREAM, Connection, json_body, request
 from tests.benchmarks.compute import Encoder, Floats, interleaved, repeated
-from tests.benchmarks.models import bundle_of_40, default_bundle
+from tests.benchmarks.models import bundle_of, default_bundle
 from tests.benchmarks.processes import SERVE, Address, running
 from tests.benchmarks.published import PublishedEncoder
 from trainer.snap import uniform_on_sphere
@@ -54,7 +54,7 @@ def _response_path() -> Iterator[Figure]:
 
 def _requests() -> Iterator[Figure]:
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        bundles = {10: default_bundle(), 40: bundle_of_40(Path(folder))}
+        bundles = {polys: bundle_of(polys, Path(folder)) for polys in (10, 40)}
         names = ",".join(str(bundle.path) for bundle in bundles.values())
         ours = stack.enter_context(running(*SERVE, "--bundles", names, SATCLE_WORKER_THREADS="1"))
         for legendre_polys, bundle in bundles.items():

@@ -23,7 +23,7 @@ from service.maps.tiling import tile_grid
 from service.metrics import Metrics
 from service.settings import read_settings
 from tests.benchmarks.compute import Run, interleaved
-from tests.benchmarks.models import CHUNK, bundle_of_40, default_bundle, model_alone
+from tests.benchmarks.models import CHUNK, bundle_of, model_alone
 from tests.peak_memory import PEAK_KILOBYTES
 
 HEADER = "| what | L | measured | limit |\n|---|---:|---:|---:|"
@@ -44,7 +44,7 @@ def table(rounds: int = 20) -> str:
     """Every measurement at L = 10 and 40, with the limit it is held to."""
     with tempfile.TemporaryDirectory() as name:
         rows = [HEADER]
-        for bundle in (default_bundle(), bundle_of_40(Path(name))):
+        for bundle in (bundle_of(polys, Path(name)) for polys in (10, 40)):
             polys = bundle.card.encoding.legendre_polys
             for measure in (_against_general, _tile, _globe):
                 rows += [f"| {what} | {polys} | {value} | {limit} |" for what, value, limit in measure(bundle, rounds)]

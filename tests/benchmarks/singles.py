@@ -23,7 +23,7 @@ from service.embedding.batcher import Batcher, BatchLimits
 from service.metrics import Metrics
 from tests.benchmarks.client import EMBEDDINGS, OCTET_STREAM, content_length, request
 from tests.benchmarks.compute import interleaved
-from tests.benchmarks.models import bundle_of_40
+from tests.benchmarks.models import bundle_of
 from tests.benchmarks.processes import SERVE, Address, running
 from trainer.snap import uniform_on_sphere
 
@@ -38,7 +38,7 @@ Run = Callable[[], object]
 def table() -> str:
     """Over HTTP, and of the batcher alone, which the limit of encoding.md is held against."""
     with TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        bundle = bundle_of_40(Path(folder))
+        bundle = bundle_of(40, Path(folder))
         with _through_http(bundle, runner) as runs:
             http = _ratio(runs)
         with _through_batcher(bundle, runner) as runs:

@@ -11,7 +11,7 @@ from service.embedding.backends.onnx import OnnxBackend
 from tests.benchmarks import gpu, gpu_engines
 from tests.benchmarks.gpu_engines import Ceilings, Engine
 from tests.benchmarks.gpu_torch import TorchBackend
-from tests.benchmarks.models import bundle_of_40, default_bundle
+from tests.benchmarks.models import bundle_of, default_bundle
 from tests.host_memory import HostMemory
 from trainer.export import parity_places
 from trainer.precision import cosine_distances
@@ -60,10 +60,15 @@ def test_in_process_each_precision_and_batch_has_its_row(torch_engine):
     assert [(row[2], row[5]) for row in rows] == [
         (precision, batch) for precision in ("float32", "tf32", "float16") for batch in ("100", "300")
     ]
+    flops = gpu.flops_of(default_bundle().read("encoder.onnx"))
     for row in rows:
         rate, share = float(row[6].replace(",", "")), float(row[8].strip(" |"))
         assert rate > 0
-        assert share == pytest.approx(rate * 888_832 / torch_engine.ceilings().products[row[2]], abs=0.01)
+        assert share == pytest.approx(
+            expected = rate * flops / torch_engine.ceilings().products[row[2]]
+            assert share == pytest.approx(expected, abs=0.01)
+            abs=0.01,
+        )
 
 
 def test_over_http_several_processes_are_asked(torch_engine):
@@ -100,7 +105,7 @@ def test_without_a_gpu_the_table_says_why(monkeypatch, torch_engine, tmp_path):
 
 @pytest.mark.parametrize(("legendre_polys", "flops"), [(10, 888_832), (40, 2_424_832)])
 def test_the_operations_of_a_place_are_those_of_its_layers(legendre_polys, flops, tmp_path):
-    bundle = default_bundle() if legendre_polys == 10 else bundle_of_40(tmp_path)
+    bundle = bundle_of(legendre_polys, tmp_path)
     assert gpu.flops_of(bundle.read("encoder.onnx")) == flops
 
 

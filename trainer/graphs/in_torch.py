@@ -92,7 +92,7 @@ def _operation(node: onnx.NodeProto, constants: Mapping[str, Tensor], operand: O
     if attributes:
         operation = _with_attributes(node, attributes, constants)
     elif node.op_type == "Gemm":
-        return lambda a, b, c: _gemm(operand(a), operand(b), c)
+        return lambda a, b, c=None: _gemm(operand(a), operand(b), c)
     elif node.op_type == "MatMul":
         return lambda a, b: operand(a) @ operand(b)
     else:
@@ -124,11 +124,11 @@ def _with_attributes(
     return None
 
 
-def _gemm(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """a b + c. In float16 summed in float32 and rounded once, as GPUs do; a CPU takes far longer for its own way."""
+def _gemm(a: Tensor, b: Tensor, c: Tensor | None) -> Tensor:
+    """a b, + c if any. In float16 summed in float32 and rounded once, as GPUs do; a CPU takes far longer for its own way."""
     if a.dtype == torch.float16 and a.device.type == "cpu":
-        return torch.addmm(c.float(), a.float(), b.float()).half()
-    return torch.addmm(c, a, b)
+        return _gemm(a.float(), b.float(), None if c is None else c.float()).half()
+    return a @ b if c is None else torch.addmm(c, a, b)
 
 
 def _unchanged(values: Tensor) -> Tensor:
