@@ -28,6 +28,7 @@ from trainer.training.module import ContrastiveTraining, initial_model
 KILLED_AT = (2, 1)
 """Epoch and step, both from 0."""
 MACHINE, LEFT = "machine", "left"
+DEATH = "killed in the middle of an epoch"
 
 
 def training_of(
@@ -46,6 +47,7 @@ class Killed(ContrastiveTraining):
     def training_step(self, rows: torch.Tensor, step: int) -> torch.Tensor:
         last = self.processes.rank == self.processes.count - 1 and LEFT not in sys.argv
         if (last or MACHINE in sys.argv) and not self.resumed and (self.current_epoch, step) == KILLED_AT:
+            print(DEATH, flush=True)
             if MACHINE in sys.argv:
                 os.kill(os.getppid(), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)

@@ -64,11 +64,8 @@ def test_in_process_each_precision_and_batch_has_its_row(torch_engine):
     for row in rows:
         rate, share = float(row[6].replace(",", "")), float(row[8].strip(" |"))
         assert rate > 0
-        assert share == pytest.approx(
-            expected = rate * flops / torch_engine.ceilings().products[row[2]]
-            assert share == pytest.approx(expected, abs=0.01)
-            abs=0.01,
-        )
+        expected = rate * flops / torch_engine.ceilings().products[row[2]]
+        assert share == pytest.approx(expected, abs=0.01)
 
 
 def test_over_http_several_processes_are_asked(torch_engine):
