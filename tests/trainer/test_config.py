@@ -61,7 +61,7 @@ def change(keys: str, value: object) -> dict:
         ("data.sources.0.bounds", [10, 0, -10, 5], "bounds are west, south, east, north"),
         ("card.probe_bands", ["green", "red"], "card.probe_bands names no band of data.sources: red"),
         ("image_tower", {"kind": "resnet18", "layers": 3}, r"unknown key image_tower\.layers;"),
-        ("image_tower", {"kind": "resnet19"}, r"image_tower\.kind: resnet19 is none of random-features, statistics, vit_small"),
+        ("image_tower", {"kind": "resnet19"}, r"image_tower\.kind: resnet19 is none of random-features, statistics, v"),
         ("training.epochs", True, r"training\.epochs: must not be true or false"),
         ("training.learning_rate", True, r"training\.learning_rate: must not be true or false"),
         ("vision", {"max_steps": True}, r"vision\.max_steps: must not be true or false"),
