@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import boto3
+import fsspec
+import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.redis_server import free_port
@@ -37,3 +39,14 @@ def bucket(name: str) -> Iterator[dict[str, str]]:
         yield environment
     finally:
         server.stop()
+
+
+@contextmanager
+def reachable_bucket(name: str) -> Iterator[str]:
+    """s3://`name`/runs, with the way there in this process's environment."""
+    with bucket(name) as environment, pytest.MonkeyPatch.context() as patched:
+        for variable, value in environment.items():
+            patched.setenv(variable, value)
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        yield f"s3://{name}/runs"
+        fsspec.get_filesystem_class("s3").clear_instance_cache()

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import fsspec
 import pytest
 import torch
 
-from tests.bucket import bucket
+from tests.bucket import reachable_bucket
 from tests.killed_training import DEATH
 from tests.redis_server import free_port
 from tests.synthetic_world import small_config, write_config, write_world
@@ -41,12 +40,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def runs() -> Iterator[str]:
     """A bucket's folder, and the way there in the environment."""
-    with bucket("trained") as environment, pytest.MonkeyPatch.context() as patched:
-        for name, value in environment.items():
-            patched.setenv(name, value)
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        yield "s3://trained/runs"
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with reachable_bucket("trained") as address:
+        yield address
 
 
 def pretrain(place: Path, runs: object, *options: str) -> tuple[str, ...]:

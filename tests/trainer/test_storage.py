@@ -2,10 +2,9 @@ import sys
 import threading
 from pathlib import Path
 
-import fsspec
 import pytest
 
-from tests.bucket import bucket
+from tests.bucket import reachable_bucket
 from trainer.errors import StorageError
 from trainer.storage import Place, exists, place_of, read_bytes, remove, staged, write_text, writing
 
@@ -18,13 +17,9 @@ class Broken(Exception):
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    with bucket("kept") as environment, pytest.MonkeyPatch.context() as patched:
-        for name, value in environment.items():
-            patched.setenv(name, value)
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        yield "s3://kept/runs"
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
+def s3():
+    with reachable_bucket("kept") as address:
+        yield address
 
 
 @pytest.fixture(params=["folder", "file", "memory", "s3"])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import ValidationError
 
+from trainer.config.fields import Frozen
 from trainer.errors import ConfigError
 
 MERGE = "tag:yaml.org,2002:merge"
 """Of the key <<, which may stand more than once."""
+
+Section = TypeVar("Section", bound=Frozen)
 
 
 class _Loader(yaml.SafeLoader):
@@ -42,3 +46,13 @@ def read_yaml(path: Path) -> object:
         raise ConfigError(f"{path}: {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def read_section(path: Path, kind: type[Section]) -> Section:
+    """The document of `path` as a `kind`. Raises ConfigError, one line: the file, the key, and what is wrong."""
+    try:
+        return kind.model_validate(read_yaml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the top level"
+        raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error

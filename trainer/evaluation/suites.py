@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from trainer.config import Source
 from trainer.config.fields import Count, Frozen
-from trainer.errors import EvaluationError
+from trainer.config.yaml_file import read_section
+from trainer.errors import ConfigError, EvaluationError
 
 TaskKind = Literal["regression", "classification"]
 
@@ -75,15 +76,9 @@ def is_suite(path: Path) -> bool:
 def read_suite(path: Path) -> Suite:
     """Raises EvaluationError, one line: the file, the key, and what is wrong with it."""
     try:
-        return Suite.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise EvaluationError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the top level"
-        raise EvaluationError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+        return read_section(path, Suite)
+    except ConfigError as error:
+        raise EvaluationError(str(error)) from error
 
 
 def requested(table: Path, targets: tuple[str, ...]) -> tuple[TaskRequest, ...]:

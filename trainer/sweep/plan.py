@@ -10,12 +10,12 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from service.bundle.card import Name
 from trainer.config import Config, read_config
 from trainer.config.fields import Count, Frozen
+from trainer.config.yaml_file import read_section
 from trainer.errors import ConfigError
 from trainer.evaluation.probing import Probe, Protocol
 
@@ -95,16 +95,7 @@ class Plan:
 
 def read_plan(path: Path) -> Plan:
     """Read a sweep, and every config that it asks for. Raises ConfigError, one line."""
-    try:
-        sweep = Sweep.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the top level"
-        raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+    sweep = read_section(path, Sweep)
     variants = dict(_variants(sweep, path))
     if sweep.reference not in (UNTRAINED, *variants):
         known = ", ".join((UNTRAINED, *variants))

@@ -107,15 +107,14 @@ class ContrastiveTraining(lightning.LightningModule):
         lowered = torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16")
         with lowered, WholeBatchDropout(share, rng):
             nodes = self.model.nodes(own)
-            location, image = self.model.fused(nodes, own), self.model.image(features.to(self.device))
-            auxiliary = (self._elsewhere(share, rng), self.model.location(own)) if training.objective == "csp" else None
+            sides = auxiliary = None
+            if training.contrast_weight:
+                sides = self.model.fused(nodes, own), self.model.image(features.to(self.device)), self.model.logit_scale
+                if training.objective == "csp":
+                    auxiliary = self._elsewhere(share, rng), self.model.location(own)
         terms = []
-        if training.contrast_weight:
-            scale = self.model.logit_scale
-            if auxiliary is None:
-                contrast = contrastive_loss(location, image, scale, share)
-            else:
-                contrast = csp_loss(location, image, scale, *auxiliary, share)
+        if sides is not None:
+            contrast = csp_loss(*sides, *auxiliary, share) if auxiliary else contrastive_loss(*sides, share)
             terms.append(training.contrast_weight * contrast)
         if self.model.distillation is not None:
             terms.append(self._distillation(nodes[:, 0], own[:, 0], features, share))

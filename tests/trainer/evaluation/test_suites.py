@@ -60,6 +60,7 @@ def test_a_suite_is_told_from_a_config(tmp_path):
         ),
         ("tasks: [{name: a, data: a.csv, min_lat: 90}]", "tasks.0.min_lat: "),
         ("[", "is not YAML"),
+        ("tasks: []\ntasks: []", "key tasks stands in line 1 and in line 2"),
         ("a", "the top level"),
     ],
 )
