@@ -190,9 +190,19 @@ def test_the_service_that_dies_is_started_again(stack):
     """Killed from within, as by the kernel where memory is out."""
     with stack.client() as client:
         stack.compose("exec -T api sh -c 'kill -KILL $(cat /proc/1/task/1/children)'")
+        wait_for_a_restart(stack)
         stack.up()
         assert client.get("/readyz").status_code == 200
     assert stack.inspect("api")["RestartCount"] == 1
+
+
+def wait_for_a_restart(stack: Stack) -> None:
+    """`up --wait` gives up at once on a container that it sees dying."""
+    for _ in range(ATTEMPTS):
+        api = stack.inspect("api")
+        if api["RestartCount"] == 1 and api["State"]["Running"]:
+            return
+    pytest.fail("the service was not started again")
 
 
 def test_told_to_stop_it_finishes_what_it_has_begun(stack):
