@@ -16,9 +16,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from service.bulk.asked import EngineName
-    from service.bulk.parts import Job
+    from service.bulk.parts import Engine, Job
     from service.bundle import Bundle, BundleCard, Network, OtherPart, PositionalEncoding, Training
+    from service.embedding.graphs import Device
 
 TRAINER_COMMANDS = "satcle.commands"
 """The group of entry points by which the trainer adds its commands; the service imports none of it."""
@@ -167,24 +167,44 @@ def embed(
     Places are two columns (lon or lng, longitude, x; lat or latitude, y), a GeoParquet geometry, or a column h3.
     OUT without a suffix, or s3://…, is a folder of GeoParquet parts: those that are there already are not made again.
     """
-    from service.bulk.asked import Source, embedding_job, is_dataset
+    from service.bulk.asked import Source, embedding_job, engine_of, is_dataset
     from service.bulk.local import Files, embed_table
     from service.bulk.progress import Bar
     from service.bulk.recipe import Recipe
     from service.bundle import read_bundle
     from service.bundles import DEFAULT, bundle_path
-    from service.embedding.backends.onnx import OnnxBackend
     from service.embedding.context import context_reader
+    from service.embedding.graphs import Device, Graphs
+    from service.settings import read_settings
 
+    settings = read_settings()
+    device, precision = Device.of(settings), settings.precision
     opened = read_bundle(bundle_path(bundle or DEFAULT))
     card = opened.card
     places = Source(source, lon, lat, h3_resolution, region)
     if is_dataset(target, engine):
-        job = embedding_job(opened, places, exact=exact, dimensions=dimensions, normalize=normalize, context=context)
-        _make_dataset(job, opened, target, (engine, threads, workers, gpus), overwrite=overwrite)
+        made_by = engine_of(engine, threads, workers, gpus, device)
+        job = embedding_job(
+            opened,
+            places,
+            exact=exact,
+            dimensions=dimensions,
+            normalize=normalize,
+            context=context,
+            precision=precision,
+        )
+        _make_dataset(job, opened, target, made_by, overwrite=overwrite)
         return
     files = Files(places.file(target), Path(target), lon, lat, overwrite)
-    recipe = Recipe.of(card, OnnxBackend(opened), exact=exact, dimensions=dimensions, normalize=normalize)
+    graphs = Graphs(opened, device, precision)
+    recipe = Recipe.of(
+        card,
+        graphs.encoder,
+        exact=exact,
+        dimensions=dimensions,
+        normalize=normalize,
+        batch_points=graphs.batch_points,
+    )
     with _terminated_as_interrupted(), Bar() as bar:
         report = embed_table(files, card, recipe, threads, bar, context_reader(opened) if context else None)
     rate = report.points / report.seconds
@@ -228,26 +248,35 @@ def draw_map(
     """
     import asyncio
 
-    from service.bulk.asked import Pixels, is_dataset, map_job, map_region, map_value
+    from service.bulk.asked import Pixels, engine_of, is_dataset, map_job, map_region, map_value
     from service.bulk.progress import Bar
     from service.bulk.replace import replacing
     from service.bundle import read_bundle
     from service.bundles import DEFAULT, bundle_path
+    from service.embedding.graphs import Device
     from service.embedding.models import load_models
     from service.maps.files import Look, layer_for, sheet_for, write_map
     from service.metrics import Metrics
     from service.settings import read_settings
 
+    settings = read_settings(
+        bundles=(model or DEFAULT,),
+        default_model=None,
+        model_memory_mb=None,
+        worker_threads=threads,
+        cache_memory_mb=0,
+        redis_url=None,
+    )
     where = map_region(bbox, region)
     if is_dataset(target, engine):
+        made_by = engine_of(engine, threads, workers, gpus, Device.of(settings))
         opened = read_bundle(bundle_path(model or DEFAULT))
-        value = map_value(opened, reference or [], negative or [], head)
+        value = map_value(opened, reference or [], negative or [], head, settings.precision)
         job = map_job(opened, where, value, Pixels(width, height, resolution), h3_resolution)
-        _make_dataset(job, opened, target, (engine, threads, workers, gpus), overwrite=overwrite)
+        _make_dataset(job, opened, target, made_by, overwrite=overwrite)
         return
     path = Path(target)
     sheet = sheet_for(path, where.area, width=width, height=height, degrees=resolution, h3_resolution=h3_resolution)
-    settings = read_settings(bundles=(model or DEFAULT,), worker_threads=threads, cache_memory_mb=0, redis_url=None)
     models = load_models(settings, Metrics(), None)
 
     async def draw(staging: Path, bar: Bar) -> None:
@@ -265,19 +294,17 @@ def _make_dataset(
     job: Job,
     bundle: Bundle,
     target: str,
-    made_by: tuple[EngineName, int, int | None, int | None],
+    made_by: tuple[Engine, Device],
     *,
     overwrite: bool,
 ) -> None:
-    """`made_by`: the engine, threads, workers and GPUs that were asked for."""
-    from service.bulk.asked import engine_of
+    """`made_by`: the engine, and what its workers compute on."""
     from service.bulk.progress import Bar, Lines
     from service.bulk.run import Output, make_dataset
 
-    engine, provider = engine_of(*made_by)
     told = Bar() if sys.stderr.isatty() else nullcontext(Lines(partial(typer.echo, err=True)))
     with _terminated_as_interrupted(), told as progress:
-        report = make_dataset(job, bundle, Output(target, overwrite), engine, provider, progress)
+        report = make_dataset(job, bundle, Output(target, overwrite), *made_by, progress)
     rate = f"{report.points / report.seconds:,.0f} points/s"
     made = f"{report.points:,} points in {report.seconds:.1f} s, {rate}" if report.made else "none made now"
     before = f", {report.parts - report.made:,} of them made before" if 0 < report.made < report.parts else ""

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from service.bulk.recipe import CHUNK_ROWS, Recipe, allowed_dimensions
+from service.bulk.recipe import Recipe, allowed_dimensions
 from service.bulk.sink import CELL
 from service.bulk.write_parquet import EMBEDDING
 from service.bundle import Bundle, BundleCard, LonLat
 from service.embedding.backends.base import Backend, checked, embed_checked
-from service.embedding.backends.onnx import OnnxBackend, Provider
+from service.embedding.backends.onnx import Precision, encoder_file
 from service.embedding.context import CONTEXT_FIELDS, Context, context_reader
-from service.embedding.heads import open_heads
+from service.embedding.graphs import Device, Graphs
 from service.embedding.table import embedding_columns, embedding_schema
 from service.maps.layers import HeadLayer, Layer, Similarity
 from service.maps.table import VALUE, value_column, value_field
@@ -43,7 +43,7 @@ class Addition(Protocol):
 
     def names(self, with_cells: bool) -> list[str]: ...
 
-    def open(self, bundle: Bundle, provider: Provider, with_cells: bool) -> Columns:
+    def open(self, bundle: Bundle, device: Device, with_cells: bool) -> Columns:
         """`with_cells`: the cells that were embedded are a column too. Raises what opening a model raises."""
         ...
 
@@ -57,13 +57,23 @@ class Embedding:
     dimensions: int
     normalize: bool
     context: bool = False
+    precision: Precision = "float32"
 
     @classmethod
     def of(
-        cls, card: BundleCard, *, exact: bool, dimensions: int | None, normalize: bool, context: bool = False
+        cls,
+        card: BundleCard,
+        *,
+        exact: bool,
+        dimensions: int | None,
+        normalize: bool,
+        context: bool = False,
+        precision: Precision = "float32",
     ) -> Embedding:
-        """Raises InvalidRequest where the card does not allow so many dimensions."""
-        return cls(card, exact, allowed_dimensions(card, dimensions), normalize, context)
+        """Raises InvalidRequest where the card does not allow so many dimensions, and ProviderUnavailable where it does
+        not declare the precision."""
+        encoder_file(card, precision)  # raises where there is none
+        return cls(card, exact, allowed_dimensions(card, dimensions), normalize, context, precision)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -74,19 +84,22 @@ class Embedding:
             "dimensions": self.dimensions,
             "normalize": self.normalize,
             "context": self.context,
+            "precision": self.precision,
         }
 
     def names(self, with_cells: bool) -> list[str]:
         context = [field.name for field in CONTEXT_FIELDS] if self.context else []
         return [*context, *([CELL] if with_cells and self._snaps else []), EMBEDDING]
 
-    def open(self, bundle: Bundle, provider: Provider, with_cells: bool) -> Columns:
+    def open(self, bundle: Bundle, device: Device, with_cells: bool) -> Columns:
+        graphs = Graphs(bundle, device, self.precision)
         recipe = Recipe.of(
             bundle.card,
-            OnnxBackend(bundle, provider),
+            graphs.encoder,
             exact=self.exact,
             dimensions=self.dimensions,
             normalize=self.normalize,
+            batch_points=graphs.batch_points,
         )
         context = context_reader(bundle) if self.context else None
         return _EmbeddingColumns(bundle.card, recipe, with_cells and self._snaps, context)
@@ -121,24 +134,26 @@ class MapValue:
     references: tuple[tuple[float, float], ...]
     negatives: tuple[tuple[float, float], ...]
     head: str | None
+    precision: Precision = "float32"
 
     @property
     def description(self) -> dict[str, Any]:
-        return {"kind": "map", "head": self.head, "references": self.references, "negatives": self.negatives}
+        shown = {"head": self.head, "references": self.references, "negatives": self.negatives}
+        return {"kind": "map", **shown, "precision": self.precision}
 
     def names(self, with_cells: bool) -> list[str]:
         return [VALUE]
 
-    def open(self, bundle: Bundle, provider: Provider, with_cells: bool) -> Columns:
-        backend = OnnxBackend(bundle, provider)
-        return _ValueColumns(bundle.card, backend, self.layer(bundle, backend, provider))
+    def open(self, bundle: Bundle, device: Device, with_cells: bool) -> Columns:
+        graphs = Graphs(bundle, device, self.precision)
+        return _ValueColumns(bundle.card, graphs.encoder, graphs.batch_points, self.layer(graphs))
 
-    def layer(self, bundle: Bundle, backend: Backend, provider: Provider) -> Layer:
+    def layer(self, graphs: Graphs) -> Layer:
         """Raises BackendFailed or UnknownHead."""
         if self.head is not None:
-            return HeadLayer(open_heads(bundle, provider).named(self.head))
+            return HeadLayer(graphs.heads().named(self.head))
         references, negatives = (
-            embed_checked(backend, LonLat.from_degrees(np.reshape(places, (-1, 2))))
+            embed_checked(graphs.encoder, LonLat.from_degrees(np.reshape(places, (-1, 2))))
             for places in (self.references, self.negatives)
         )
         return Similarity(references, negatives)
@@ -148,6 +163,7 @@ class MapValue:
 class _ValueColumns:
     card: BundleCard
     backend: Backend
+    batch_points: int
     layer: Layer
 
     @property
@@ -157,8 +173,8 @@ class _ValueColumns:
 
     def of(self, lonlat: LonLat) -> list[pa.Array]:
         values = np.empty((len(lonlat), 1), np.float32)
-        for start in range(0, len(lonlat), CHUNK_ROWS):
-            chunk = slice(start, start + CHUNK_ROWS)
+        for start in range(0, len(lonlat), self.batch_points):
+            chunk = slice(start, start + self.batch_points)
             rows = embed_checked(self.backend, lonlat[chunk])
             values[chunk] = checked(self.layer.values(rows), (len(rows), 1), self.layer.name)
         return [value_column(values, self.layer)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,8 @@ from service.bulk.table_input import TableInput
 from service.bulk.table_job import TableJob
 from service.bulk.threads import Threads
 from service.bundle import Bundle, BundleCard
-from service.embedding.backends.onnx import Provider
+from service.embedding.backends.onnx import Precision, encoder_file
+from service.embedding.graphs import Device
 from service.embedding.heads import open_heads
 from service.errors import InvalidRequest, ItemError
 from service.maps.cells import FINEST
@@ -80,24 +81,38 @@ def is_dataset(target: str, engine: EngineName) -> bool:
     return True
 
 
-def engine_of(name: EngineName, threads: int, workers: int | None, gpus: int | None) -> tuple[Engine, Provider]:
-    """The engine, and what its workers compute on. Raises InvalidRequest."""
+def engine_of(
+    name: EngineName, threads: int, workers: int | None, gpus: int | None, device: Device
+) -> tuple[Engine, Device]:
+    """The engine, and what its workers compute on where this process would on `device`. Raises InvalidRequest."""
     if name == "local":
         if (workers, gpus) != (None, None):
             raise _invalid("--workers and --gpus are for --engine ray; this engine has --threads")
-        return Threads(threads), "auto"
+        return Threads(threads), device
     if workers is not None and gpus is not None:
         raise _invalid("give --workers, of a core each, or --gpus, for workers of a GPU each")
+    if device.provider == "cuda" and (workers, gpus) == (None, None):
+        raise _invalid("SATCLE_PROVIDER=cuda: say with --gpus how many workers of --engine ray have one each")
     from service.bulk.ray_engine import RayData
 
-    return RayData(workers, gpus), "cuda" if gpus else "cpu"
+    alone = replace(device.cuda, index=0)  # a worker sees no GPU but the one that Ray gives it
+    return RayData(workers, gpus), replace(device, provider="cuda" if gpus else "cpu", cuda=alone)
 
 
 def embedding_job(
-    bundle: Bundle, source: Source, *, exact: bool, dimensions: int | None, normalize: bool, context: bool = False
+    bundle: Bundle,
+    source: Source,
+    *,
+    exact: bool,
+    dimensions: int | None,
+    normalize: bool,
+    context: bool = False,
+    precision: Precision = "float32",
 ) -> TableJob:
-    """Raises InvalidRequest, BadTable and OSError."""
-    addition = Embedding.of(bundle.card, exact=exact, dimensions=dimensions, normalize=normalize, context=context)
+    """Raises InvalidRequest, ProviderUnavailable, BadTable and OSError."""
+    addition = Embedding.of(
+        bundle.card, exact=exact, dimensions=dimensions, normalize=normalize, context=context, precision=precision
+    )
     return TableJob.of(bundle.card, source.open(bundle.card), addition)
 
 
@@ -112,17 +127,27 @@ def map_job(bundle: Bundle, region: Region, value: MapValue, pixels: Pixels, h3_
     return TableJob.of(bundle.card, CellInput.of(region, h3_resolution), value)
 
 
-def map_value(bundle: Bundle, references: Sequence[str], negatives: Sequence[str], head: str | None) -> MapValue:
-    """Similarity to places written as lon,lat, or a head's values. Raises InvalidRequest or UnknownHead."""
+def map_value(
+    bundle: Bundle,
+    references: Sequence[str],
+    negatives: Sequence[str],
+    head: str | None,
+    precision: Precision = "float32",
+) -> MapValue:
+    """Similarity to places written as lon,lat, or a head's values.
+
+    Raises InvalidRequest, UnknownHead, or ProviderUnavailable where the card does not declare the precision.
+    """
     if head is not None and (references or negatives):
         raise _invalid("give a head or references, not both")
     if head is None and not references:
         raise _invalid("give a reference as lon,lat, or a head")
     if head is not None:
         open_heads(bundle, "cpu").named(head)
+    encoder_file(bundle.card, precision)  # raises where there is none
     alike = tuple(place_of("reference", text) for text in references)
     unlike = tuple(place_of("negative", text) for text in negatives)
-    return MapValue(alike, unlike, head)
+    return MapValue(alike, unlike, head, precision)
 
 
 def map_region(bbox: str | None, region: str | None) -> Region:

@@ -16,6 +16,8 @@ NAME = "_satcle.json"
 FORMAT = 1
 NAMES_ONLY = frozenset({"region"})
 """What a description says for people."""
+UNSAID_PRECISION = "float32"
+"""Of datasets from before there was another."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def _read(folder: Folder) -> dict[str, Any]:
         if found["job"]["format"] > FORMAT:
             raise BadTable(f"{folder.shown} was written by a newer satcle; upgrade satcle, or choose another folder")
         lists = {name: list(found[name]) for name in ("empty", "extras")}
-        return {"job": dict(found["job"]), "suffix": str(found["suffix"]), **lists}
+        job = {"precision": UNSAID_PRECISION, **found["job"]}
+        return {"job": job, "suffix": str(found["suffix"]), **lists}
     except (ValueError, KeyError, TypeError) as error:
         raise BadTable(f"{folder.shown}/{NAME} is damaged ({error}); choose another folder") from None
 

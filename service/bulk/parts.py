@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from service.bulk.folder import Folder
 from service.bundle import Bundle
-from service.embedding.backends.onnx import Provider
+from service.embedding.graphs import Device
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Job(Protocol):
         """Files that lie beside these parts when they are complete, and what they say."""
         ...
 
-    def open(self, bundle: Bundle, provider: Provider) -> MakePart:
+    def open(self, bundle: Bundle, device: Device) -> MakePart:
         """Get ready to make parts, in any number of threads. Raises what opening a model raises."""
         ...
 
@@ -66,7 +66,7 @@ class Task:
 
     job: Job
     folder: Folder
-    provider: Provider
+    device: Device
 
 
 class Maker:
@@ -74,7 +74,7 @@ class Maker:
 
     def __init__(self, task: Task, bundle: Bundle) -> None:
         self._folder = task.folder
-        self._make = task.job.open(bundle, task.provider)
+        self._make = task.job.open(bundle, task.device)
 
     def make(self, part: Part) -> Made:
         """Blocks. Raises BadRow, BadTable, BackendFailed and OSError."""

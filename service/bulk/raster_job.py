@@ -13,7 +13,7 @@ from service.bulk.additions import MapValue
 from service.bulk.parts import MakePart, Part
 from service.bulk.regions import Region
 from service.bundle import Bundle, BundleCard
-from service.embedding.backends.onnx import OnnxBackend, OnnxGridBackend, Provider
+from service.embedding.graphs import Device, Graphs
 from service.errors import InvalidRequest, ItemError
 from service.maps.cog import create, optimize, tags_of, write_strip
 from service.maps.files import box_around, size_of
@@ -77,10 +77,9 @@ class RasterJob:
     def extras(self, parts: Iterable[Part]) -> Mapping[str, str]:
         return {MOSAIC: "\n".join([*self._mosaic_head(), *map(self._mosaic_tile, parts), *MOSAIC_END])}
 
-    def open(self, bundle: Bundle, provider: Provider) -> MakePart:
-        backend = OnnxBackend(bundle, provider)
-        grid_backend = OnnxGridBackend(bundle, bundle.card.raster.file, provider) if bundle.card.raster else None
-        layer = self.value.layer(bundle, backend, provider)
+    def open(self, bundle: Bundle, device: Device) -> MakePart:
+        graphs = Graphs(bundle, device, self.value.precision)
+        grid_encoder, layer = graphs.grid_encoder(), self.value.layer(graphs)
         area = self.region.area
         inside = area if isinstance(area, Geometry) else None
 
@@ -92,7 +91,7 @@ class RasterJob:
             try:
                 with create(plain, grid, layer, tags_of(bundle.card, layer)) as file:
                     top = 0
-                    for strip in strips_here(backend, grid_backend, grid, layer):
+                    for strip in strips_here(graphs.encoder, grid_encoder, grid, layer, graphs.batch_points):
                         write_strip(file, strip, top, grid, layer, inside)
                         top += len(strip)
                 optimize(plain, path, layer)

@@ -10,7 +10,7 @@ from service.bulk.folder import Folder
 from service.bulk.parts import Engine, Job, Task
 from service.bulk.progress import Progress
 from service.bundle import Bundle
-from service.embedding.backends.onnx import Provider
+from service.embedding.graphs import Device
 from service.errors import InvalidRequest, ItemError
 
 
@@ -33,7 +33,7 @@ class DatasetReport:
 
 
 def make_dataset(
-    job: Job, bundle: Bundle, output: Output, engine: Engine, provider: Provider, progress: Progress
+    job: Job, bundle: Bundle, output: Output, engine: Engine, device: Device, progress: Progress
 ) -> DatasetReport:
     """Make the parts that are missing. Raises what `Dataset.open`, the engine and `Dataset.finish` raise."""
     started = perf_counter()
@@ -45,7 +45,7 @@ def make_dataset(
     progress.advance(len(parts) - len(missing))
     points, empty = 0, set()
     if missing:
-        for made in engine(Task(job, folder, provider), bundle, missing):
+        for made in engine(Task(job, folder, device), bundle, missing):
             points += made.points
             if not made.points:
                 empty.add(made.name)

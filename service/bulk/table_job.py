@@ -14,7 +14,7 @@ from service.bulk.parts import MakePart, Part
 from service.bulk.places import Input
 from service.bulk.write_parquet import row_groups
 from service.bundle import Bundle, BundleCard
-from service.embedding.backends.onnx import Provider
+from service.embedding.graphs import Device
 from service.errors import BadTable
 
 
@@ -47,8 +47,8 @@ class TableJob:
     def extras(self, parts: Iterable[Part]) -> Mapping[str, str]:
         return {}
 
-    def open(self, bundle: Bundle, provider: Provider) -> MakePart:
-        columns = self.addition.open(bundle, provider, with_cells=not self.input.has_cells)
+    def open(self, bundle: Bundle, device: Device) -> MakePart:
+        columns = self.addition.open(bundle, device, with_cells=not self.input.has_cells)
 
         def make(part: Part, path: Path) -> int:
             return _write(path, self.input, part, columns)

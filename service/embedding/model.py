@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.bundle import Bundle, BundleCard, LonLat
-from service.embedding.backends.base import BATCH_POINTS, Backend, GridBackend, batch_points_of
-from service.embedding.backends.onnx import Cuda, OnnxBackend, OnnxGridBackend, Precision
+from service.embedding.backends.base import Backend, GridBackend, batch_points_of
+from service.embedding.backends.onnx import Precision
 from service.embedding.batcher import Batcher, BatchLimits
 from service.embedding.cache.base import Tier
 from service.embedding.cache.memory import MemoryCache
@@ -15,6 +15,7 @@ from service.embedding.cache.tiers import Cache
 from service.embedding.cache.values import Values
 from service.embedding.context import nearest_of
 from service.embedding.embedder import Embedder
+from service.embedding.graphs import Device, Graphs
 from service.embedding.heads import Heads, open_heads
 from service.embedding.turns import Turns
 from service.geography.nearest import NearestPlaces
@@ -96,13 +97,10 @@ class Opener:
 
     def _graphs(self, bundle: Bundle) -> tuple[Backend, GridBackend | None, Heads]:
         """What computes: the encoder, over grids too, and the heads, all by the provider that the encoder has."""
-        settings, raster = self.settings, bundle.card.raster
         if self.backend is not None:
-            return self.backend, None, open_heads(bundle, settings.provider)
-        cuda = Cuda(settings.cuda_device, settings.cuda_options, settings.max_batch_points or BATCH_POINTS["cuda"])
-        backend = OnnxBackend(bundle, settings.provider, settings.precision, cuda)
-        grid_backend = OnnxGridBackend(bundle, raster.file, backend.provider, cuda) if raster else None
-        return backend, grid_backend, open_heads(bundle, backend.provider, cuda)
+            return self.backend, None, open_heads(bundle, self.settings.provider)
+        graphs = Graphs(bundle, Device.of(self.settings), self.settings.precision)
+        return graphs.encoder, graphs.grid_encoder(), graphs.heads()
 
     def cache_bytes(self, models: int) -> int:
         """The share that each of so many models has of the cache in this process."""

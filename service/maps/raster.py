@@ -19,8 +19,6 @@ from service.maps.layers import Layer, Values
 
 UNIT_COLUMNS = 256
 """A unit is so wide at most: its rows share what is made for a column, and its columns what is made for a row."""
-HERE_POINTS = 512
-"""Of a unit where nobody waits beside it: as many as the service computes at once."""
 STRIP_POINTS = 131_072
 """As many make a strip, or a unit's rows where those are more."""
 
@@ -60,10 +58,12 @@ async def strips(model: Model, grid: Grid, layer: Layer, deadline: float) -> Asy
                 yield strip
 
 
-def strips_here(backend: Backend, grid_backend: GridBackend | None, grid: Grid, layer: Layer) -> Iterator[Values]:
+def strips_here(
+    backend: Backend, grid_backend: GridBackend | None, grid: Grid, layer: Layer, batch_points: int
+) -> Iterator[Values]:
     """As `strips`, in this very thread. Raises BackendFailed."""
     strip = np.empty((0, grid.width, layer.bands), np.float32)
-    for block in _blocks(grid, HERE_POINTS):
+    for block in _blocks(grid, batch_points):
         top, height = block.strip.start, block.strip.stop - block.strip.start
         if block.rows.start == top and block.columns.start == 0:
             strip = np.empty((height, grid.width, layer.bands), np.float32)

@@ -27,7 +27,7 @@ class Served:
 
     def metric(self, series: str) -> float:
         """The value of one series of /metrics, zero where it is absent."""
-        text = httpx.get(self.url + "/metrics").text
+        text = httpx.get(self.url + "/metrics", timeout=60).text
         return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(series)), 0.0)
 
 

@@ -53,7 +53,8 @@ def test_many_who_trickle_hold_up_nobody(served: Served) -> None:
         connection.sendall(head(1000, Content_Type="application/json") + b"{")
     try:
         for _ in range(5):
-            assert httpx.post(served.url + "/v1/embeddings", json={"input": [[1, 2]]}).status_code == 200
+            answer = httpx.post(served.url + "/v1/embeddings", json={"input": [[1, 2]]}, timeout=PATIENCE)
+            assert answer.status_code == 200
     finally:
         for connection in trickling:
             connection.close()

@@ -22,6 +22,7 @@ from service.bundle import (
     Network,
     Parity,
     PositionalEncoding,
+    PrecisionCard,
     Training,
     TrainingPlacesCard,
     training_places_file,
@@ -82,6 +83,15 @@ def placed_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     files = {"encoder.onnx": tiny_encoder(), described.file: places}
     card = _card(name="placed", training_places=described)
     return write_bundle(tmp_path_factory.mktemp("bundles") / "placed", card, files)
+
+
+@pytest.fixture(scope="session")
+def precise_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny bundle with both precisions; its float16 graph embeds otherwise, so that it is told from the other."""
+    figures: dict[str, Any] = {"cosine_mean": 1e-7, "cosine_max": 1e-6, "points": 9, "measured": "not at all"}
+    precisions = (PrecisionCard(name="tf32", **figures), PrecisionCard(name="float16", file="half.onnx", **figures))
+    files = {"encoder.onnx": tiny_encoder(), "half.onnx": tiny_encoder(shift=1.0)}
+    return write_bundle(tmp_path_factory.mktemp("bundles") / "precise", _card(precisions=precisions), files)
 
 
 def height_graph(width: int = EMBEDDING_DIM, output: str = "prediction", scale: float = 100.0) -> bytes:

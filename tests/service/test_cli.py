@@ -11,11 +11,15 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 from fastapi.testclient import TestClient
@@ -27,6 +31,7 @@ from service.settings import Settings
 
 SATCLE = [sys.executable, "-m", "service"]
 ROOT = Path(__file__).parents[2]
+LOOK_EVERY_S = 0.01
 
 
 @pytest.fixture
@@ -102,6 +107,72 @@ def test_embed_gives_what_the_service_gives(satcle, tiny_bundle, cities, tmp_pat
     np.testing.assert_allclose(embedded, [item["embedding"] for item in served], atol=1e-6)
 
 
+@pytest.mark.parametrize("target", ["out.parquet", "out"])
+def test_embed_has_the_precision_of_the_settings(satcle, precise_bundle, tmp_path, monkeypatch, target):
+    pq.write_table(pa.table({"lon": [116.4, 2.35], "lat": [39.9, 48.86]}), tmp_path / "in.parquet")
+    monkeypatch.setenv("SATCLE_PRECISION", "float16")
+    job = ["embed", tmp_path / "in.parquet", "-o", tmp_path / target, "--bundle", precise_bundle.path]
+    assert satcle(*job).exit_code == 0
+    table = pq.read_table(tmp_path / target).sort_by("lon")
+    settings = Settings(bundles=(str(precise_bundle.path),), provider="cpu")
+    assert settings.precision == "float16"
+    with TestClient(create_app(settings)) as client:
+        served = client.post("/v1/embeddings", json={"input": [[2.35, 48.86], [116.4, 39.9]]}).json()["data"]
+    assert table["h3"].to_pylist() == [int(item["cell"], 16) for item in served]
+    np.testing.assert_allclose(table["embedding"].to_pylist(), [item["embedding"] for item in served], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [("--h3-resolution", 3, ".parquet"), ("--width", 40, ".tif")])
+def test_map_has_the_precision_of_the_settings_in_a_file_as_in_a_folder(
+    satcle, precise_bundle, tmp_path, monkeypatch, kind
+):
+    option, number, suffix = kind
+    values = {}
+    for precision in ("float32", "float16"):
+        monkeypatch.setenv("SATCLE_PRECISION", precision)
+        for target in (f"{precision}{suffix}", precision):
+            job = ["map", "--reference", "2.35,48.86", "--bbox", "0,40,20,60", option, number]
+            run = satcle(*job, "-o", tmp_path / target, "--model", precise_bundle.path)
+            assert run.exit_code == 0, run.output
+            values[target] = map_values(tmp_path / target)
+        np.testing.assert_allclose(values[precision], values[f"{precision}{suffix}"], atol=1e-6)
+    assert np.abs(values["float16"] - values["float32"]).max() > 0.1
+
+
+def map_values(path: Path) -> np.ndarray:
+    """The values of a map of cells, by cell, or of pixels."""
+    if path.suffix == ".tif" or (path / "mosaic.vrt").exists():
+        with rasterio.open(path if path.suffix else path / "mosaic.vrt") as opened:
+            return opened.read(1)
+    return pq.read_table(path).sort_by("h3")["value"].to_numpy()
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        ("embed", "in.csv", "-o", "out.csv"),
+        ("embed", "--region", "0,0,9,9", "--h3-resolution", 3, "-o", "out"),
+        ("map", "--reference", "1,2", "--bbox", "0,0,9,9", "-o", "out.tif"),
+        ("map", "--reference", "1,2", "--bbox", "0,0,9,9", "-o", "out"),
+    ],
+)
+def test_a_precision_that_the_card_does_not_declare_is_refused(satcle, tiny_bundle, tmp_path, monkeypatch, job):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SATCLE_PRECISION", "float16")
+    Path("in.csv").write_text("lon,lat\n1,2\n")
+    result = satcle(*job, "--bundle" if job[0] == "embed" else "--model", tiny_bundle.path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("satcle: SATCLE_PRECISION=float16: model tiny declares float32 only")
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "in.csv"]
+
+
+def test_map_takes_its_own_model_whichever_the_service_is_to_serve(satcle, headed_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("SATCLE_DEFAULT_MODEL", "earth-l30")
+    job = ["map", "--head", "height", "--bbox", "0,0,9,9", "--width", 9, "--model", headed_bundle.path]
+    assert satcle(*job, "-o", tmp_path / "out.tif").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
@@ -143,9 +214,19 @@ def test_embed_leaves_nothing_behind_where_the_disk_is_full(tiny_bundle, tmp_pat
         assert list(tmp_path.iterdir()) == [source]
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C ends what is started, also where a shell runs the tests in the background and has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_embed_shows_a_bar_and_leaves_nothing_behind_when_stopped(tiny_bundle, tmp_path, number):
-    source = many_rows(tmp_path / "in.csv", 1_000_000)
+    source = tmp_path / "in.csv"
+    os.mkfifo(source)
     terminal, stderr = pty.openpty()
     run = subprocess.Popen(
         [*SATCLE, "embed", source, "-o", tmp_path / "out.csv", "--bundle", tiny_bundle.path],
@@ -154,19 +235,47 @@ def test_embed_shows_a_bar_and_leaves_nothing_behind_when_stopped(tiny_bundle, t
         stderr=stderr,
     )
     os.close(stderr)
-    shown = b""
-    while b"embedding" not in shown:
-        shown += os.read(terminal, 1024)
-    run.send_signal(number)
-    while more := _read_until_closed(terminal):
-        shown += more
-    os.close(terminal)
-    stdout, _ = run.communicate()
+    with read_without_end(run, source, while_there=".out.csv.*"):
+        shown = b""
+        while b"embedding" not in shown:
+            shown += os.read(terminal, 1024)
+        run.send_signal(number)
+        while more := _read_until_closed(terminal):
+            shown += more
+        os.close(terminal)
+        stdout, _ = run.communicate()
     assert run.returncode == 128 + signal.SIGINT
     assert b"satcle: interrupted" in shown
     assert b"Traceback" not in shown
     assert stdout == b""
     assert list(tmp_path.iterdir()) == [source]
+
+
+@contextmanager
+def read_without_end(run: subprocess.Popen[bytes], pipe: Path, while_there: str) -> Iterator[None]:
+    """Two places each time that the process reads the pipe; while such a file lies beside it, they have no end."""
+    while True:
+        with os.fdopen(opened_by(run, pipe), "w") as file:
+            endless = any(pipe.parent.glob(while_there))
+            another = pipe.with_suffix(".next")
+            os.mkfifo(another)
+            another.replace(pipe)  # for whoever reads after this one
+            file.write("lon,lat\n116.4,39.9\n2.35,48.86\n")
+            if endless:
+                file.flush()
+                yield
+                return
+
+
+def opened_by(run: subprocess.Popen[bytes], pipe: Path) -> int:
+    """The end to write to, once the process has opened the other."""
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads
+            with suppress(subprocess.TimeoutExpired):
+                run.wait(LOOK_EVERY_S)
+                pytest.fail("it ended before it had read the table")
 
 
 def _read_until_closed(terminal: int) -> bytes:

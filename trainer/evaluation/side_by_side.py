@@ -8,7 +8,8 @@ gains nothing over that: the time is that of the multiplications.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -17,14 +18,18 @@ Result = TypeVar("Result")
 
 
 def side_by_side(jobs: Sequence[Callable[[], Result]]) -> Iterator[Result]:
-    """What each gives, as it is done, as many at once as torch has threads. The first error ends all that waits."""
+    """What each gives, as it is done, as many at once as torch has threads. After the first error no other begins."""
     if not jobs:
         return
     threads = torch.get_num_threads()
+    waiting = iter(jobs)
+    running: set[Future[Result]] = set()
     pool = ThreadPoolExecutor(min(threads, len(jobs)), initializer=torch.set_num_threads, initargs=(1,))
     try:
-        for done in as_completed([pool.submit(job) for job in jobs]):
-            yield done.result()
+        while running := running | {pool.submit(job) for job in islice(waiting, threads - len(running))}:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=True)
         torch.set_num_threads(threads)

@@ -8,14 +8,13 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, HeadCard, LonLat
+from service.bundle import Bundle, BundleCard, HeadCard, LonLat
 from service.embedding.backends.base import BATCH_POINTS, Rows, checked, embed_checked
 from service.embedding.backends.cuda import GET_LIBRARIES, CudaMemory, count_gpus, why_not
 from service.embedding.backends.padded import PaddedBatches
@@ -42,7 +41,7 @@ class Cuda:
     """How sessions use a GPU: which, ONNX Runtime's options for its provider, and places in the largest batch."""
 
     index: int = 0
-    options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, str] = field(default_factory=dict)
     batch_points: int = BATCH_POINTS["cuda"]
 
     @property
@@ -74,7 +73,7 @@ class OnnxBackend:
         self.embedding_dim = card.embedding_dim
         self.precision = precision
         self._periodic = card.periodic
-        self._session = _open_session(bundle, _graph_of(bundle, precision), provider, cuda, precision, replays=True)
+        self._session = _open_session(bundle, encoder_file(card, precision), provider, cuda, precision, replays=True)
         self.provider: Literal["cpu", "cuda"] = _provider_in_use(self._session)
         if precision == "tf32" and self.provider != "cuda":
             raise ProviderUnavailable("SATCLE_PRECISION=tf32: only GPUs have it, and the session runs on the cpu")
@@ -179,9 +178,8 @@ def padded_batches(
     return PaddedBatches(bind, memory, embedding_dim, largest, at_once)
 
 
-def _graph_of(bundle: Bundle, precision: Precision) -> str:
-    """The encoder's file at that precision. Raises ProviderUnavailable where the card does not declare it."""
-    card = bundle.card
+def encoder_file(card: BundleCard, precision: Precision) -> str:
+    """The encoder's graph at that precision. Raises ProviderUnavailable where the card does not declare it."""
     if precision == "float32":
         return card.encoder
     declared = card.precision(precision)

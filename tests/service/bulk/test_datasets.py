@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from service.bulk import table_input
 from service.bulk.additions import Embedding, MapValue
-from service.bulk.asked import Source, embedding_job
+from service.bulk.asked import Source, embedding_job, engine_of
 from service.bulk.cell_input import CellInput
 from service.bulk.dataset import NAME
+from service.bulk.folder import Folder
 from service.bulk.geometry import lonlat_of_wkb, point_metadata, wkb_of
 from service.bulk.parts import Job, Made, Part, Task
 from service.bulk.progress import Silent
@@ -29,9 +30,12 @@ from service.bulk.run import DatasetReport, Output, make_dataset
 from service.bulk.table_job import TableJob
 from service.bulk.threads import Threads
 from service.bundle import Bundle, LonLat
+from service.embedding.backends.onnx import Cuda, OnnxBackend
 from service.embedding.cells import cells_of, centres_of, number_of_cells
+from service.embedding.graphs import Device
 from service.errors import BadRow, BadTable, InvalidRequest, OutputExists
 from service.maps.grid import BBox
+from service.settings import Settings
 
 OCEAN = "175,-12,-172,9"
 """Over the antimeridian and the equator."""
@@ -46,7 +50,7 @@ def make(tiny_bundle: Bundle) -> Make:
         engine = options.pop("engine", Threads(2))
         overwrite = options.pop("overwrite", False)
         job = job_of(bundle, table, **options)
-        return make_dataset(job, bundle, Output(str(folder), overwrite), engine, "cpu", Silent())
+        return make_dataset(job, bundle, Output(str(folder), overwrite), engine, Device("cpu"), Silent())
 
     return run
 
@@ -262,10 +266,10 @@ def test_what_cannot_be_read_in_parts_is_refused(make, tmp_path):
 def test_a_map_holds_the_value_at_the_very_centre(tmp_path, headed_bundle):
     region = Region("ocean", BBox.of([175, -12, -172, 9]))
     job = TableJob.of(headed_bundle.card, CellInput.of(region, 4), MapValue((), (), "height"))
-    make_dataset(job, headed_bundle, Output(str(tmp_path / "out")), Threads(2), "cpu", Silent())
+    make_dataset(job, headed_bundle, Output(str(tmp_path / "out")), Threads(2), Device("cpu"), Silent())
     table = read(tmp_path / "out")
     columns = Embedding.of(headed_bundle.card, exact=True, dimensions=None, normalize=False)
-    (rows,) = columns.open(headed_bundle, "cpu", with_cells=False).of(centres_of(table["h3"].to_numpy()))
+    (rows,) = columns.open(headed_bundle, Device("cpu"), with_cells=False).of(centres_of(table["h3"].to_numpy()))
     first = np.array(rows.to_pylist())[:, 0]
     np.testing.assert_allclose(table["value"].to_numpy(), 100 * first + 200, rtol=1e-6)
     assert table.schema.field("value").metadata[b"unit"] == b"m"
@@ -340,6 +344,31 @@ def test_a_job_of_other_options_is_refused(make, tmp_path, other, message):
     assert digests(tmp_path / "out") == digests(tmp_path / "new")
 
 
+def test_a_job_of_another_precision_is_refused(make, tmp_path, precise_bundle):
+    job = {"bundle": precise_bundle, "region": OCEAN, "h3_resolution": 4}
+    make(tmp_path / "out", **job)
+    before = digests(tmp_path / "out")
+    with pytest.raises(OutputExists, match='its precision is "float32", not "float16"'):
+        make(tmp_path / "out", **job, precision="float16")
+    assert digests(tmp_path / "out") == before
+    make(tmp_path / "out", **job, precision="float16", overwrite=True)
+    cells = read(tmp_path / "out")["h3"].to_numpy()
+    half = OnnxBackend(precise_bundle, "cpu", "float16")
+    expected = half.embed(centres_of(cells_of(centres_of(cells), 10)))
+    np.testing.assert_array_equal(rows_of(read(tmp_path / "out")), expected)
+
+
+def test_a_dataset_that_does_not_say_its_precision_is_of_float32(make, tmp_path, precise_bundle):
+    job = {"bundle": precise_bundle, "region": OCEAN, "h3_resolution": 4}
+    make(tmp_path / "out", **job)
+    described = json.loads((tmp_path / "out" / NAME).read_text())
+    del described["job"]["precision"]
+    (tmp_path / "out" / NAME).write_text(json.dumps(described))
+    with pytest.raises(OutputExists, match="its precision"):
+        make(tmp_path / "out", **job, precision="float16")
+    assert make(tmp_path / "out", **job, engine=never).made == 0
+
+
 def test_a_job_of_another_bundle_is_refused(make, make_bundle, tmp_path):
     make(tmp_path / "out", region=OCEAN, h3_resolution=4)
     other = make_bundle(tmp_path / "other", shift=1.0)
@@ -400,5 +429,37 @@ def test_jobs_travel(tiny_bundle, tmp_path):
         job_of(tiny_bundle, write(tmp_path / "in.parquet", places(10))),
     ]
     for job in jobs:
-        arrived = pickle.loads(pickle.dumps(job))
-        assert (arrived.description, arrived.parts()) == (job.description, job.parts())
+        task = Task(job, Folder.of(str(tmp_path)), Device.of(Settings(cuda_options="gpu_mem_limit=1")))
+        arrived = pickle.loads(pickle.dumps(task))
+        assert (arrived.job.description, arrived.job.parts()) == (job.description, job.parts())
+        assert arrived.device == task.device
+
+
+# What computes
+
+
+def test_a_map_is_the_same_in_batches_of_any_size(tiny_bundle):
+    value = MapValue(((116.4, 39.9),), (), None)
+    lonlat = centres_of(cells_of(LonLat.from_degrees(np.random.default_rng(0).uniform(-80, 80, (1000, 2))), 8))
+    values = [
+        value.open(tiny_bundle, Device("cpu", max_batch_points=points), with_cells=False).of(lonlat)[0].to_numpy()
+        for points in (None, 1, 300, 1000)
+    ]
+    for each in values[1:]:
+        np.testing.assert_allclose(each, values[0], atol=1e-6)
+
+
+def test_with_ray_its_options_say_what_workers_compute_on():
+    here = Device("auto", Cuda(index=3, options={"gpu_mem_limit": "1"}), 100)
+    _, core = engine_of("ray", 2, None, None, here)
+    assert (core.provider, core.max_batch_points) == ("cpu", 100)
+    _, gpu = engine_of("ray", 2, None, 4, here)
+    assert (gpu.provider, gpu.cuda.index, gpu.cuda.options) == ("cuda", 0, {"gpu_mem_limit": "1"})
+    assert engine_of("ray", 2, 4, None, Device("cuda"))[1].provider == "cpu"
+    with pytest.raises(InvalidRequest, match="SATCLE_PROVIDER=cuda: say with --gpus"):
+        engine_of("ray", 2, None, None, Device("cuda"))
+
+
+def test_on_this_machine_the_settings_say_it():
+    asked = Device("cuda", Cuda(index=3))
+    assert engine_of("local", 2, None, None, asked) == (Threads(2), asked)

@@ -18,6 +18,7 @@ from service.bulk.progress import Silent
 from service.bulk.run import DatasetReport, Output, make_dataset
 from service.bulk.threads import Threads
 from service.bundle import Bundle
+from service.embedding.graphs import Device
 from service.errors import BadTable
 from tests.bucket import bucket
 
@@ -95,7 +96,7 @@ def test_a_file_is_no_folder(tmp_path):
 def make(bundle: Bundle, target: str) -> DatasetReport:
     source = Source(h3_resolution=4, region=REGION)
     job = embedding_job(bundle, source, exact=False, dimensions=None, normalize=False)
-    return make_dataset(job, bundle, Output(target), Threads(2), "cpu", Silent())
+    return make_dataset(job, bundle, Output(target), Threads(2), Device("cpu"), Silent())
 
 
 def test_a_bucket_holds_the_very_files_that_a_folder_does(tiny_bundle, in_bucket, tmp_path):
@@ -115,6 +116,6 @@ def test_a_table_in_a_bucket_is_read(tiny_bundle, in_bucket, tmp_path):
     pq.write_table(pa.table({"lon": [1.0, 2.0], "lat": [3.0, 4.0]}), path, filesystem=filesystem)
     source = Source(table=f"{in_bucket}/in.parquet")
     job = embedding_job(tiny_bundle, source, exact=False, dimensions=None, normalize=False)
-    report = make_dataset(job, tiny_bundle, Output(str(tmp_path / "out")), Threads(1), "cpu", Silent())
+    report = make_dataset(job, tiny_bundle, Output(str(tmp_path / "out")), Threads(1), Device("cpu"), Silent())
     assert report.points == 2
     assert [Path(part.name).suffix for part in job.parts()] == [".parquet"]

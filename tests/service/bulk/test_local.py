@@ -431,7 +431,7 @@ from service.bulk.local import Files, embed_table
 from service.bulk.recipe import Recipe
 from service.bundle import read_bundle
 from service.embedding.backends.fake import FakeBackend
-recipe = Recipe(FakeBackend(256), snap_resolution=None, dimensions=256, normalize=False)
+recipe = Recipe(FakeBackend(256), 512, snap_resolution=None, dimensions=256, normalize=False)
 card = read_bundle(Path({str(tiny_bundle.path)!r})).card
 embed_table(Files(Path("in.parquet"), Path("out.parquet")), card, recipe, threads=2)
 print(peak_kilobytes())

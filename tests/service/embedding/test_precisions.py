@@ -6,28 +6,17 @@ import numpy as np
 import pytest
 from redis import Redis
 
-from service.bundle import LonLat, PrecisionCard, write_bundle
+from service.bundle import LonLat
 from service.embedding.models import load_models
 from service.embedding.timing import Timing
 from service.errors import ProviderUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
 from tests.redis_server import redis
-from tests.service.conftest import tiny_encoder
 
 __all__ = ["redis"]
 
 PLACES = LonLat.from_degrees([[10, 20], [-30, 40], [0, 90]])
-FIGURES = {"cosine_mean": 1e-7, "cosine_max": 1e-6, "points": 9, "measured": "not at all"}
-
-
-@pytest.fixture
-def declaring(tmp_path, tiny_bundle):
-    """The tiny bundle with both; its float16 graph embeds otherwise, so that it is told from the other."""
-    precisions = (PrecisionCard(name="tf32", **FIGURES), PrecisionCard(name="float16", file="half.onnx", **FIGURES))
-    card = tiny_bundle.card.model_copy(update={"precisions": precisions})
-    files = {"encoder.onnx": tiny_encoder(), "half.onnx": tiny_encoder(shift=1.0)}
-    return write_bundle(tmp_path / "declaring", card, files)
 
 
 def load(bundle, **settings):
@@ -51,11 +40,11 @@ def rows(bundle, **settings):
     return asyncio.run(main())
 
 
-def test_each_precision_runs_its_own_graph(declaring):
-    full, half = (rows(declaring, precision=precision) for precision in ("float32", "float16"))
+def test_each_precision_runs_its_own_graph(precise_bundle):
+    full, half = (rows(precise_bundle, precision=precision) for precision in ("float32", "float16"))
     assert np.abs(full - half).max() > 0.1
-    assert load(declaring, precision="float16").default.precision == "float16"
-    assert load(declaring).default.precision == "float32"
+    assert load(precise_bundle, precision="float16").default.precision == "float16"
+    assert load(precise_bundle).default.precision == "float32"
 
 
 @pytest.mark.parametrize("precision", ["tf32", "float16"])
@@ -64,15 +53,15 @@ def test_what_the_card_does_not_declare_is_refused_with_what_it_does(tiny_bundle
         load(tiny_bundle, precision=precision)
 
 
-def test_tf32_is_of_gpus_alone(declaring):
+def test_tf32_is_of_gpus_alone(precise_bundle):
     with pytest.raises(ProviderUnavailable, match="only GPUs have it"):
-        load(declaring, precision="tf32")
+        load(precise_bundle, precision="tf32")
 
 
-def test_a_row_of_one_precision_never_answers_for_another(declaring, redis):
+def test_a_row_of_one_precision_never_answers_for_another(precise_bundle, redis):
     shared = {"redis_url": redis.url, "cache_memory_mb": 0, "redis_timeout_ms": 1000}
-    alone = {precision: rows(declaring, precision=precision) for precision in ("float32", "float16")}
+    alone = {precision: rows(precise_bundle, precision=precision) for precision in ("float32", "float16")}
     for precision in ("float32", "float16", "float16", "float32"):
-        np.testing.assert_array_equal(rows(declaring, precision=precision, **shared), alone[precision])
+        np.testing.assert_array_equal(rows(precise_bundle, precision=precision, **shared), alone[precision])
     with Redis.from_url(redis.url) as client:
         assert client.dbsize() == 2 * len(PLACES)

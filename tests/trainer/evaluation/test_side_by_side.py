@@ -1,6 +1,7 @@
 """Side by side as one after the other; torch has its threads again afterwards."""
 
 from functools import partial
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from trainer.data.targets import Numbers
 from trainer.evaluation.perceptron import perceptron_figures
 from trainer.evaluation.side_by_side import side_by_side
 
+HANG_S = 60
 X = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
 TARGETS = Numbers(np.tanh(X[:, 0]).astype(np.float64))
 
@@ -33,18 +35,22 @@ def test_seeds_fitted_together_are_those_fitted_alone():
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_an_error_ends_what_waits():
+@pytest.mark.parametrize("threads", [1, 2])
+def test_after_an_error_no_other_job_begins(threads):
+    torch.set_num_threads(threads)
+    together = Barrier(threads)
     done = []
 
     def failing(number):
-        if number == 0:
+        if number < threads:
+            together.wait(HANG_S)
             raise ValueError("no")
         done.append(number)
 
     with pytest.raises(ValueError, match="no"):
         list(side_by_side([partial(failing, number) for number in range(1000)]))
-    assert len(done) < 999
-    assert torch.get_num_threads() == 2
+    assert done == []
+    assert torch.get_num_threads() == threads
 
 
 def test_nothing_is_nothing():
