@@ -29,7 +29,7 @@ from trainer.export import ExportedEncoder, embed_exactly, export_encoder, expor
 from trainer.precision import with_precisions
 from trainer.snap import PLACES
 from trainer.storage import Place
-from trainer.tower_card import encoding_card, network_card
+from trainer.tower_card import encoding_card, served_network
 from trainer.training_places import training_places, with_training_places
 
 ENCODER = "encoder.onnx"
@@ -114,7 +114,7 @@ def describe(checkpoint: Checkpoint, exported: ExportedEncoder, name: str) -> Bu
         dimensions=tuple(sorted({*config.card.dimensions, tower.embedding_dim})),
         encoder=ENCODER,
         encoding=encoding_card(tower.encoding),
-        network=network_card(tower.network),
+        network=served_network(tower),
         snap_errors=exported.snap_errors,
         snap_resolution=exported.snap_resolution,
         parity=exported.parity,

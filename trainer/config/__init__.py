@@ -85,8 +85,10 @@ class Config(Frozen):
             raise ValueError(
                 "training.contrast_weight: without distillation the contrast is all there is to learn from"
             )
-        if self.distillation and self.distillation.components >= dim:
-            raise ValueError(f"distillation.components must be fewer than location_tower.embedding_dim, {dim}")
+        if self.distillation:
+            untrained = self.location_tower.untrained
+            if self.distillation.components > dim - (untrained.dimensions if untrained else 1):
+                raise ValueError("distillation.components: more than location_tower trains, or all of embedding_dim")
         return self
 
     @model_validator(mode="after")

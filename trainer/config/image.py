@@ -25,9 +25,14 @@ class RandomFeaturesConfig(Frozen):
 
 
 class StatisticsConfig(Frozen):
-    """Each band's mean and deviation over the valid pixels of a tile; what has none counts as the average tile."""
+    """Each band's mean and deviation over the valid pixels of a tile; what has none counts as the average tile.
+
+    A pixel weighs as a Gaussian around the tile's centre says, whose deviation is `sigma` of the tile's side: what
+    enters at the edge of a tile as the place moves enters softly.
+    """
 
     kind: Literal["statistics"]
+    sigma: Positive = 0.2
 
 
 PUBLISHED = {

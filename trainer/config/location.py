@@ -111,15 +111,38 @@ NetworkConfig = Annotated[
 ]
 
 
+class UntrainedPart(Frozen):
+    """A SIREN of its own on the harmonics of the first `legendre_polys`, which stays as it was drawn and makes the last
+    `dimensions` of an embedding (trainer.models.networks.partly_untrained)."""
+
+    legendre_polys: int = Field(default=10, ge=1, le=100)
+    hidden_dim: Count = 192
+    dimensions: Count = 192
+
+
 class LocationTowerConfig(Frozen):
     """With `degree_decay` p, the first layer's weights on harmonics of degree l start (1 + l)^-p as large as they
     would, and as a whole as large as on ten Legendre polynomials: many polynomials then start as smooth as few.
+    `embedding_dim` counts the dimensions of the `untrained` part too.
     """
 
     encoding: EncodingConfig = SphericalHarmonicsConfig()
     network: NetworkConfig = SirenConfig()
     embedding_dim: Count = 256
     degree_decay: float = Field(default=0.0, ge=0)
+    untrained: UntrainedPart | None = None
+
+    @model_validator(mode="after")
+    def _untrained_part_fits(self) -> Self:
+        if self.untrained is None:
+            return self
+        if not (isinstance(self.encoding, SphericalHarmonicsConfig) and isinstance(self.network, SirenConfig)):
+            raise ValueError("untrained goes with encoding.kind: spherical_harmonics and network.kind: siren")
+        if self.untrained.legendre_polys > self.encoding.legendre_polys:
+            raise ValueError("untrained.legendre_polys: at most those of the encoding")
+        if self.untrained.dimensions >= self.embedding_dim:
+            raise ValueError("untrained.dimensions: fewer than embedding_dim")
+        return self
 
     @model_validator(mode="after")
     def _degrees_decay(self) -> Self:

@@ -29,7 +29,7 @@ CHUNK_BYTES = 1 << 26
 """A chunk is that many tiles, or as many as fit."""
 SAVE_EVERY = 16
 """Chunks between two states that an interrupted computation goes on from."""
-FORMAT = 2
+FORMAT = 3
 """Raised when the computation changes, so that what an older one kept is not taken for it."""
 STATE = "state.json"
 

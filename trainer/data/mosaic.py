@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from trainer.sphere import KM_PER_DEGREE, move
 
 MIN_VALID_WEIGHT = 0.5
 """A sample with less than this share of its bilinear weight on valid pixels has no data."""
+COARSEST = 16
+"""Rows and columns that the coarsest overview has at least."""
 
 
 class Raster:
@@ -31,6 +35,25 @@ class Raster:
     def values(self) -> Tensor:
         """(rows, columns, bands)."""
         return self._padded[1:-1, 1:-1]
+
+    def at(self, pixel_deg: float) -> Raster:
+        """This raster for samples that are `pixel_deg` of arc apart: its coarsest overview with pixels no higher than
+        that, so that what lies between the samples counts too."""
+        height = (self.bounds[3] - self.bounds[1]) / self.rows
+        if 2 * height > pixel_deg or min(self.rows, self.columns) < 2 * COARSEST:
+            return self
+        return self.halved.at(pixel_deg)
+
+    @cached_property
+    def halved(self) -> Raster:
+        """Half the rows and columns, each pixel the mean of those that it covers and that have data."""
+        values = self.values.permute(2, 0, 1)
+        has_data = ~values.isnan()
+        size = (self.rows // 2, self.columns // 2)
+        weight = functional.adaptive_avg_pool2d(has_data.float(), size)
+        mean = functional.adaptive_avg_pool2d(values.nan_to_num(0.0), size) / weight
+        sparse = weight < MIN_VALID_WEIGHT
+        return Raster(mean.masked_fill(sparse, torch.nan).permute(1, 2, 0), self.bounds)
 
     def sample(self, lonlat: Tensor) -> Tensor:
         """Bilinear values at places (n, 2) → (n, bands) float32; NaN where there is no data.
@@ -127,13 +150,13 @@ class Mosaic:
         return torch.cat([self._tiles(lonlat, footprint) for footprint in self.footprints_km], dim=1)
 
     def _tiles(self, lonlat: Tensor, footprint_km: float) -> Tensor:
-        places = move(lonlat[:, None], self._offsets(footprint_km)).reshape(-1, 2)
-        sampled = torch.cat([raster.sample(places) for raster in self.rasters], dim=1)
+        pixel = footprint_km / self.size / KM_PER_DEGREE
+        places = move(lonlat[:, None], self._offsets(pixel)).reshape(-1, 2)
+        sampled = torch.cat([raster.at(pixel).sample(places) for raster in self.rasters], dim=1)
         return sampled.view(len(lonlat), self.size, self.size, -1).permute(0, 3, 1, 2).contiguous()
 
-    def _offsets(self, footprint_km: float) -> Tensor:
-        """East and north of every pixel centre from the tile's, row by row → (size², 2), degrees of arc."""
-        pixel = footprint_km / self.size / KM_PER_DEGREE
+    def _offsets(self, pixel: float) -> Tensor:
+        """East and north of every pixel centre from the tile's, row by row → (size², 2), in degrees as `pixel` is."""
         along = (torch.arange(self.size, dtype=torch.float64) - (self.size - 1) / 2) * pixel
         north, east = torch.meshgrid(-along, along, indexing="ij")
         return torch.stack((east, north), dim=-1).reshape(-1, 2)

@@ -117,7 +117,7 @@ def _image_tower(
     if isinstance(asked, RandomFeaturesConfig):
         return ImageTower.fit(sample(), asked, generator(config.data.seed, "filters"))
     if isinstance(asked, StatisticsConfig):
-        return BandStatistics.fit(sample())
+        return BandStatistics.fit(sample(), asked.sigma)
     if asked.kind == "vision":
         return read_vision_of(vision, config, bands).backbone()
     if asked.weights == "random":

@@ -3,7 +3,7 @@
 Rolf et al., "A generalizable and accessible approach to machine learning with global satellite imagery" (MOSAIKS,
 2021), after Coates and Ng (2012): filters are whitened random patches of the imagery itself.
 
-Or plain statistics of the bands.
+Or plain statistics of the bands, under a Gaussian window.
 """
 
 from __future__ import annotations
@@ -84,24 +84,25 @@ class ImageTower(nn.Module):
 
 
 class BandStatistics(nn.Module):
-    """Nothing but the mean and the deviation of each band over a tile's valid pixels."""
+    """Nothing but the mean and the deviation of each band over a tile's valid pixels, those in the middle first."""
 
     absent: Tensor
 
-    def __init__(self, absent: Tensor) -> None:
-        """`absent` (2 · bands,): what stands for those of a band without a valid pixel."""
+    def __init__(self, absent: Tensor, sigma: float) -> None:
+        """`absent` (2 · bands,): what stands for those of a band without a valid pixel; `sigma`: StatisticsConfig's."""
         super().__init__()
         self.register_buffer("absent", absent)
+        self.sigma = sigma
 
     @classmethod
-    def fit(cls, tiles: Tensor) -> BandStatistics:
+    def fit(cls, tiles: Tensor, sigma: float) -> BandStatistics:
         """What is absent is as in the average tile of a sample (n, bands, h, w), NaN where no data."""
-        return cls(_valid_statistics(tiles).nanmean(dim=0).nan_to_num(0.0))
+        return cls(_valid_statistics(tiles, sigma).nanmean(dim=0).nan_to_num(0.0), sigma)
 
     @torch.no_grad()
     def forward(self, tiles: Tensor) -> Tensor:
         """(n, bands, h, w), NaN where no data → (n, 2 · bands)."""
-        statistics = _valid_statistics(tiles)
+        statistics = _valid_statistics(tiles, self.sigma)
         return torch.where(statistics.isnan(), self.absent, statistics)
 
 
@@ -134,11 +135,21 @@ def band_statistics(tiles: Tensor, scale: float) -> Tensor:
     return torch.cat((pixels.mean(dim=2), pixels.std(dim=2, correction=0)), dim=1)
 
 
-def _valid_statistics(tiles: Tensor) -> Tensor:
+def gaussian_window(height: int, width: int, sigma: float) -> Tensor:
+    """(height · width,): weights of pixels, row by row, 1 in the tile's middle; `sigma` is in shares of each side."""
+    down, right = (((torch.arange(n) + 0.5) / n - 0.5) / sigma for n in (height, width))
+    return torch.exp(-0.5 * (down[:, None] ** 2 + right**2)).flatten()
+
+
+def _valid_statistics(tiles: Tensor, sigma: float) -> Tensor:
     """(n, bands, h, w) → (n, 2 · bands), NaN for a band without a valid pixel."""
     pixels = tiles.flatten(2)
-    mean = pixels.nanmean(dim=2)
-    deviation = (pixels - mean[:, :, None]).square().nanmean(dim=2).sqrt()
+    height, width = tiles.shape[-2:]
+    weight = gaussian_window(height, width, sigma).to(tiles) * ~pixels.isnan()
+    weight = weight / weight.sum(dim=2, keepdim=True)
+    pixels = pixels.nan_to_num(0.0)
+    mean = (weight * pixels).sum(dim=2)
+    deviation = (weight * (pixels - mean[:, :, None]).square()).sum(dim=2).sqrt()
     return torch.cat((mean, deviation), dim=1)
 
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainer.config.location import LocationTowerConfig, RandomFourierConfig, SirenConfig, SphericalHarmonicsConfig
+from trainer.config.location import (
+    LocationTowerConfig,
+    RandomFourierConfig,
+    SirenConfig,
+    SphericalHarmonicsConfig,
+    UntrainedPart,
+)
 from trainer.models.encodings import Encoding, build_encoding
 from trainer.models.encodings.spherical_harmonics import Variant
 from trainer.models.networks import build_network
+from trainer.models.networks.partly_untrained import PartlyUntrained
+from trainer.models.networks.siren import Siren
 
 
 class LocationTower(nn.Module):
@@ -22,8 +30,14 @@ class LocationTower(nn.Module):
     @property
     def embedding_dim(self) -> int:
         """The width of the network's last layer."""
-        *_, last = (layer for layer in self.network.modules() if isinstance(layer, nn.Linear))
+        *_, last = (layer for layer in self.merged().network.modules() if isinstance(layer, nn.Linear))
         return last.out_features
+
+    def merged(self) -> LocationTower:
+        """This tower with one network: itself, unless a part of it is untrained."""
+        if not isinstance(self.network, PartlyUntrained):
+            return self
+        return LocationTower(self.encoding, self.network.merged())
 
     def forward(self, lonlat: Tensor) -> Tensor:
         """(n, 2) float64 lon and lat in degrees to (n, embedding_dim) in the parameters' dtype, not normalised."""
@@ -35,10 +49,20 @@ def build_location_tower(asked: LocationTowerConfig) -> LocationTower:
     """The untrained tower that a config asks for; its weights are drawn from the default generator."""
     encoding = build_encoding(asked.encoding)
     groups = len(asked.encoding.sigmas) if isinstance(asked.encoding, RandomFourierConfig) else 1
-    network = build_network(asked.network, encoding.feature_dim, asked.embedding_dim, groups=groups)
+    trained_dim = asked.embedding_dim - (asked.untrained.dimensions if asked.untrained else 0)
+    network = build_network(asked.network, encoding.feature_dim, trained_dim, groups=groups)
     if asked.degree_decay:
         soften(network, asked.degree_decay)
+    if asked.untrained:
+        network = _beside_untrained(network, asked.untrained)
     return LocationTower(encoding, network)
+
+
+def _beside_untrained(network: nn.Module, asked: UntrainedPart) -> PartlyUntrained:
+    assert isinstance(network, Siren)
+    w0_initial, w0 = network.w0s[0], network.w0s[-1]
+    shape = asked.legendre_polys**2, asked.hidden_dim, len(network.hidden), asked.dimensions
+    return PartlyUntrained(network, Siren(*shape, w0_initial=w0_initial, w0=w0))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What is served of an embedding: centred, its distilled part at the spread asked for, its principal axes in order."""
+"""What is served of an embedding: centred, and ordered so that its first dimensions are useful by themselves."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ CHUNK = 4096
 class Readout(nn.Module):
     """A linear map of embeddings, folded into the tower's last layer, so that it costs nothing to serve.
 
-    Until it is fitted it changes nothing. Ridge regression hardly sees the difference; nearest neighbours go by it,
-    and so does what the first dimensions say by themselves.
+    Until it is fitted it changes nothing.
     """
 
     mean: Tensor
@@ -28,18 +27,27 @@ class Readout(nn.Module):
         self.register_buffer("axes", torch.eye(embedding_dim))
 
     @torch.no_grad()
-    def fit(self, tower: LocationTower, lonlat: Tensor, components: int = 0, spread: float = 1.0) -> None:
-        """Over the places (n, 2), in degrees. The first `components` dimensions are scaled as one, so that their total
-        deviation is `spread` times that of the others; then all are turned into their principal axes, the widest first.
+    def fit(self, tower: LocationTower, lonlat: Tensor, components: int = 0, prefix: int = 0) -> None:
+        """Over the places (n, 2), in degrees.
+
+        Where the first `components` dimensions are distilled, the first `prefix` become one half the leading ones of
+        these, one half the principal axes of the others. All else stays as it is: a linear probe standardises, so that
+        principal axes of little variance, which tell little, would count as much as those that tell most. Where
+        nothing is distilled, all turn into their principal axes, the widest first.
         """
         embeddings = torch.cat([tower(some) for some in torch.split(lonlat, CHUNK)]).double()
         covariance = torch.cov(embeddings.T)
-        variances, scale = covariance.diagonal(), torch.ones(len(covariance), dtype=torch.float64)
-        if components:
-            scale[:components] = spread * (variances[components:].sum() / variances[:components].sum()).sqrt()
-        turn = torch.linalg.eigh(scale[:, None] * covariance * scale)[1].flip(1)
         self.mean.copy_(embeddings.mean(dim=0))
-        self.axes.copy_(scale[:, None] * turn)
+        if not components:
+            self.axes.copy_(_principal_axes(covariance))
+            return
+        leading = min(prefix // 2, components)
+        turned = min(prefix - leading, len(covariance) - components)
+        axes = torch.eye(len(covariance), dtype=torch.float64)
+        others = _principal_axes(covariance[components:, components:])
+        axes[components:, components : components + turned] = others[:, :turned]
+        order = [*range(leading), *range(components, components + turned), *range(leading, components)]
+        self.axes.copy_(axes[:, [*order, *range(components + turned, len(covariance))]])
 
     @torch.no_grad()
     def of(self, tower: LocationTower) -> LocationTower:
@@ -50,3 +58,9 @@ class Readout(nn.Module):
         last.weight.copy_(axes.T @ last.weight)
         last.bias.copy_(axes.T @ (last.bias - self.mean.to(last.bias)))
         return mapped
+
+
+def _principal_axes(covariance: Tensor) -> Tensor:
+    """(d, d), a column an axis, the widest first."""
+    axes: Tensor = torch.linalg.eigh(covariance)[1]
+    return axes.flip(1)

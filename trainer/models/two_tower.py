@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import Config
-from trainer.models.distillation import DistillationHeads
+from trainer.models.distillation import DistillationTargets
 from trainer.models.fused_tower import FusedTower
 from trainer.models.image_tower import ImageProjection
 from trainer.models.location_tower import LocationTower, build_location_tower
@@ -39,7 +39,7 @@ class TwoTower(nn.Module):
         serve_fusion: bool,
         temperature: float,
         max_logit_scale: float,
-        distillation: DistillationHeads | None = None,
+        distillation: DistillationTargets | None = None,
         readout: Readout | None = None,
     ) -> None:
         super().__init__()
@@ -59,15 +59,15 @@ class TwoTower(nn.Module):
 
     @property
     def served(self) -> LocationTower | FusedTower:
-        """What is exported: the location tower, with the fusion folded in where `serve_fusion` asks for it, or
-        with its readout where it has one."""
+        """What is exported: the location tower as one network, with the fusion folded in where `serve_fusion` asks
+        for it, or with its readout where it has one."""
         if self.readout is not None:
-            return self.readout.of(self.location_tower)
+            return self.readout.of(self.location_tower.merged())
         if not self.serve_fusion:
-            return self.location_tower
+            return self.location_tower.merged()
         assert isinstance(self.fusion, GraphPropagationFusion)
         assert isinstance(self.neighbourhoods, TangentNeighbourhoods)
-        return FusedTower(self.location_tower, self.fusion, self.neighbourhoods)
+        return FusedTower(self.location_tower.merged(), self.fusion, self.neighbourhoods)
 
     def location(self, around: Tensor) -> Tensor:
         """Neighbourhoods (n, k, 2) float64 degrees → (n, embedding_dim), fused where there is a fusion."""
@@ -112,7 +112,7 @@ def untrained(config: Config, feature_mean: Tensor, feature_deviation: Tensor) -
         torch.default_generator.set_state(generator(config.training.seed, "heads").get_state())
         projection = ImageProjection(feature_mean, feature_deviation, dim)
         fusion = fusion_of(config.refinement, dim)
-        heads = DistillationHeads(config.distillation, len(feature_mean), dim) if config.distillation else None
+        targets = DistillationTargets(config.distillation, len(feature_mean)) if config.distillation else None
     return TwoTower(
         tower,
         projection,
@@ -121,6 +121,6 @@ def untrained(config: Config, feature_mean: Tensor, feature_deviation: Tensor) -
         serve_fusion=config.refinement.serve_fusion,
         temperature=config.training.temperature,
         max_logit_scale=config.training.max_logit_scale,
-        distillation=heads,
+        distillation=targets,
         readout=Readout(dim) if config.distillation or config.card.dimensions else None,
     )

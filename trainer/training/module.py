@@ -117,17 +117,15 @@ class ContrastiveTraining(lightning.LightningModule):
             contrast = csp_loss(*sides, *auxiliary, share) if auxiliary else contrastive_loss(*sides, share)
             terms.append(training.contrast_weight * contrast)
         if self.model.distillation is not None:
-            terms.append(self._distillation(nodes[:, 0], own[:, 0], features, share))
+            terms.append(self._distillation(nodes[:, 0], features, share))
         return torch.stack(terms).sum()
 
-    def _distillation(self, embedding: Tensor, lonlat: Tensor, features: Tensor, share: Share) -> Tensor:
-        heads, asked = self.model.distillation, self.config.distillation
-        assert heads is not None
+    def _distillation(self, embedding: Tensor, features: Tensor, share: Share) -> Tensor:
+        targets, asked = self.model.distillation, self.config.distillation
+        assert targets is not None
         assert asked is not None
-        of_image, of_position = heads.told(embedding)
-        image = distillation_loss(of_image, heads.image_targets(features.to(self.device)), share)
-        position = distillation_loss(of_position, heads.position_targets(lonlat), share)
-        return asked.weight * image + asked.position_weight * position
+        told, told_at_best = targets.told(embedding), targets.of(features.to(self.device))
+        return asked.weight * distillation_loss(told, told_at_best, share)
 
     def _elsewhere(self, share: Share, rng: torch.Generator) -> Tensor:
         """Random places for this process's rows, embedded as any place is: (own rows, PLACES_ELSEWHERE, dim)."""
@@ -143,7 +141,7 @@ class ContrastiveTraining(lightning.LightningModule):
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Parameter groups for AdamW: decay on matrices; none on biases, norms and the scale, which are not."""
-    parameters = list(model.parameters())
+    parameters = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},

@@ -63,8 +63,9 @@ def pretrain(
     if processes.is_first:
         model = read_checkpoint(run.best).model()
         if model.readout is not None:
-            components, spread = (asked.components, asked.spread) if (asked := config.distillation) else (0, 1.0)
-            model.readout.fit(model.location_tower, kept.lonlat[kept.train_rows], components, spread)
+            components = config.distillation.components if config.distillation else 0
+            prefix = min(config.card.dimensions, default=0)
+            model.readout.fit(model.location_tower, kept.lonlat[kept.train_rows], components, prefix)
         metrics = measure(model, kept, config)
         complete(run.best, model, metrics)
         run.finish(metrics)

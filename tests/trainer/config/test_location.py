@@ -45,6 +45,9 @@ def test_a_config_survives_json():
         ),
         ({"encoding": {"kind": "grid", "legendre_polys": 4}}, r"unknown key location_tower\.encoding\.legendre_polys"),
         ({"network": {"kind": "fcnet", "dropout": 1}}, r"location_tower\.network\.dropout"),
+        ({"network": {"kind": "linear"}, "untrained": {}}, r"location_tower: untrained goes with"),
+        ({"untrained": {"legendre_polys": 11}}, r"location_tower: untrained\.legendre_polys: at most those"),
+        ({"untrained": {"dimensions": 256}}, r"location_tower: untrained\.dimensions: fewer than embedding_dim"),
         ({"network": {"kind": "capsules"}}, r"location_tower: network\.kind: capsules go with"),
     ],
 )

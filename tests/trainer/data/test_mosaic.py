@@ -100,3 +100,33 @@ def test_each_footprint_has_its_bands_and_its_own_pixels():
         Mosaic([POSITIONS], size=4, footprints_km=[km]).tiles(places((10, 20), (180, -90))) for km in (200, 1000)
     )
     torch.testing.assert_close(several, torch.cat([narrow, wide], dim=1), atol=0, rtol=0)
+
+
+def test_an_overview_is_the_mean_of_what_it_covers_and_leaves_out_what_has_no_data():
+    values = torch.arange(32 * 64, dtype=torch.float32).view(32, 64, 1)
+    values[0, 0] = values[2:4, 2:4] = torch.nan
+    halved = Raster(values, GLOBE).halved
+    assert halved.values.shape == (16, 32, 1)
+    assert halved.values[0, 0].item() == pytest.approx((1 + 64 + 65) / 3)
+    assert halved.values[0, 1].item() == (2 + 3 + 66 + 67) / 4
+    assert halved.values[1, 1].isnan().item()
+
+
+def test_an_overview_covers_the_same_ground_where_rows_are_odd():
+    latitude = grid(45)[:, :, 1:].float()
+    found = Raster(latitude, GLOBE).halved.values[:, 0, 0]
+    torch.testing.assert_close(found, 90 - (torch.arange(22) + 0.5) * (180 / 22), atol=180 / 45 / 2, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("pixel_deg", "rows"), [(0.01, 720), (0.49, 720), (0.5, 360), (1.99, 180), (2.0, 90), (90, 22)]
+)
+def test_samples_come_from_the_overview_with_pixels_no_higher_than_they_are_apart(pixel_deg, rows):
+    assert POSITIONS.at(pixel_deg).rows == rows
+
+
+def test_what_lies_between_a_tile_s_pixels_counts():
+    """Stripes of one pixel, which samples 16 pixels apart would all hit, or all miss."""
+    stripes = Raster((torch.arange(720) % 2).float()[:, None, None].repeat(1, 1440, 1), GLOBE)
+    tile = Mosaic([stripes], size=8, footprints_km=[8 * 445]).tiles(places((10, 0)))
+    torch.testing.assert_close(tile, torch.full_like(tile, 0.5))

@@ -1,10 +1,17 @@
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import relu
 
 from trainer.config import RandomFeaturesConfig
 from trainer.data.transforms import Standardise
-from trainer.models.image_tower import ImageProjection, ImageTower, RandomConvolutionalFeatures, band_statistics
+from trainer.models.image_tower import (
+    BandStatistics,
+    ImageProjection,
+    ImageTower,
+    RandomConvolutionalFeatures,
+    band_statistics,
+)
 from trainer.seeding import generator
 
 
@@ -62,3 +69,26 @@ def test_the_projection_standardises_before_its_linear_map():
         projected = projection(torch.tensor([[1.0, 10.0], [3.0, 15.0]]))
     torch.testing.assert_close(projected[0], projection.linear.bias.detach())
     torch.testing.assert_close(projected[1] - projected[0], projection.linear.weight.detach().sum(dim=1))
+
+
+def test_windowed_statistics_are_those_of_the_weighted_pixels():
+    tiles = torch.randn(3, 2, 6, 4, generator=torch.Generator().manual_seed(0)).double()
+    tiles[1, 0, :2] = torch.nan
+    found = BandStatistics.fit(tiles, sigma=0.3)(tiles)
+    down, right = (np.arange(6) + 0.5) / 6 - 0.5, (np.arange(4) + 0.5) / 4 - 0.5
+    window = np.exp(-(down[:, None] ** 2 + right**2) / (2 * 0.3**2))
+    for tile, row in zip(tiles.numpy(), found.numpy(), strict=True):
+        for band, (mean, deviation) in enumerate(zip(row[:2], row[2:], strict=True)):
+            valid = ~np.isnan(tile[band])
+            expected = np.average(tile[band][valid], weights=window[valid])
+            spread = np.average((tile[band][valid] - expected) ** 2, weights=window[valid]) ** 0.5
+            assert (mean, deviation) == pytest.approx((expected, spread))
+
+
+def test_a_band_without_a_valid_pixel_counts_as_in_the_average_tile():
+    tiles = torch.randn(5, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    tiles[2, 1] = torch.nan
+    found = BandStatistics.fit(tiles, sigma=0.2)(tiles)
+    others = found[[0, 1, 3, 4]]
+    torch.testing.assert_close(found[2, [1, 3]], others[:, [1, 3]].mean(dim=0))
+    assert found[2, [0, 2]].tolist() == BandStatistics.fit(tiles[:, :1], sigma=0.2)(tiles[2:3, :1])[0].tolist()

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -21,9 +23,8 @@ def read(plain, **asked) -> torch.Tensor:
         return readout.of(plain)(PLACES).double()
 
 
-@pytest.mark.parametrize("asked", [{}, {"components": 5, "spread": 2.0}])
-def test_what_is_read_is_centred_uncorrelated_and_in_order(asked):
-    embeddings = read(tower(), **asked)
+def test_with_nothing_distilled_it_turns_to_principal_axes():
+    embeddings = read(tower())
     torch.testing.assert_close(embeddings.mean(dim=0), torch.zeros(DIM, dtype=torch.float64), atol=1e-5, rtol=0)
     covariance = torch.cov(embeddings.T)
     variances = covariance.diagonal()
@@ -31,7 +32,7 @@ def test_what_is_read_is_centred_uncorrelated_and_in_order(asked):
     torch.testing.assert_close(covariance, torch.diag(variances), atol=1e-5 * variances.max().item(), rtol=0)
 
 
-def test_without_components_it_is_a_rotation_and_leaves_the_tower_alone():
+def test_a_rotation_keeps_distances_and_leaves_the_tower_alone():
     plain = tower()
     with torch.no_grad():
         before = plain(PLACES)
@@ -39,16 +40,31 @@ def test_without_components_it_is_a_rotation_and_leaves_the_tower_alone():
         assert torch.equal(plain(PLACES), before)
 
 
-def test_components_spread_as_asked():
-    """Distances are those of the embeddings with the first dimensions scaled as one."""
+@pytest.mark.parametrize(("components", "prefix", "leading", "turned"), [(5, 8, 4, 4), (5, 0, 0, 0), (2, 12, 2, 10)])
+def test_it_begins_with_leading_components_and_the_principal_axes_of_the_others(components, prefix, leading, turned):
     plain = tower()
     with torch.no_grad():
-        expected = plain(PLACES).double()
-    variances = expected.var(dim=0)
-    expected[:, :5] *= 1.5 * (variances[5:].sum() / variances[:5].sum()).sqrt()
-    assert (expected[:, :5].var(dim=0).sum() / expected[:, 5:].var(dim=0).sum()).item() == pytest.approx(1.5**2)
-    found = torch.pdist(read(plain, components=5, spread=1.5))
-    torch.testing.assert_close(found, torch.pdist(expected), atol=1e-4, rtol=1e-4)
+        own = plain(PLACES).double()
+    own -= own.mean(dim=0)
+    found = read(plain, components=components, prefix=prefix)
+    close = partial(torch.testing.assert_close, atol=1e-5, rtol=1e-4)
+    close(found[:, :leading], own[:, :leading])
+    close(found[:, leading + turned : components + turned], own[:, leading:components])
+    close(found[:, components + turned :], own[:, components + turned :])
+    axes = found[:, leading : leading + turned]
+    variances = torch.linalg.eigvalsh(torch.cov(own[:, components:].T)).flip(0)[:turned]
+    close(torch.cov(axes.T).view(turned, turned), torch.diag(variances))
+
+
+def test_nothing_is_lost():
+    """What is read is the embedding again after a linear map."""
+    plain = tower()
+    found = read(plain, components=5, prefix=8)
+    with torch.no_grad():
+        own = plain(PLACES).double()
+    own -= own.mean(dim=0)
+    back = torch.linalg.lstsq(found, own).solution
+    torch.testing.assert_close(found @ back, own, atol=1e-4, rtol=0)
 
 
 def test_unfitted_it_changes_nothing():

@@ -8,6 +8,7 @@ from tests.synthetic_world import FEW_PLACES, small_config, write_world
 from trainer.checkpoint import read_checkpoint
 from trainer.config import Config, read_config
 from trainer.errors import CheckpointError, RunError
+from trainer.models.two_tower import untrained_location_tower
 from trainer.package import package
 from trainer.run_folder import RunFolder
 from trainer.training import pretrain
@@ -124,32 +125,34 @@ def test_a_causal_run_needs_its_vision_pretraining(imagery, tmp_path):
 
 def distilling(**training: object) -> Config:
     given = small_config(contrast_weight=0, epochs=8, learning_rate=3e-3, **training)
-    given["distillation"] = {"components": 4, "legendre_polys": 3}
+    given["distillation"] = {"components": 4}
+    given["location_tower"] |= {"untrained": {"legendre_polys": 2, "hidden_dim": 8, "dimensions": 12}}
     given["image_tower"], given["refinement"] = {"kind": "statistics"}, {"neighbours": 0}
     given["card"]["dimensions"] = [4, 8]
     return Config.model_validate(given)
 
 
-def test_distillation_alone_teaches_what_images_say_and_is_served_in_its_principal_axes(imagery, tmp_path):
+def test_distillation_alone_teaches_what_images_say_and_keeps_what_is_untrained(imagery, tmp_path):
     run = RunFolder(pretrain(distilling(), imagery, tmp_path).parent)
     first, *_, last = (float(epoch["validation_loss"]) for epoch in read_history(run.history))
     assert last < first / 2
     checkpoint = read_checkpoint(run.best)
     assert checkpoint.training_places is not None
+    lonlat = checkpoint.training_places.double()
     with torch.no_grad():
-        embeddings = checkpoint.location_tower()(checkpoint.training_places.double())
-    covariance = torch.cov(embeddings.double().T)
-    variances = covariance.diagonal()
-    assert (variances.diff() <= 1e-6 * variances[0]).all()
-    torch.testing.assert_close(covariance, torch.diag(variances), atol=1e-4 * variances[0].item(), rtol=0)
-    assert package(run.best, tmp_path / "bundle", snap_places=FEW_PLACES).card.dimensions == (4, 8, 16)
+        embeddings = checkpoint.location_tower()(lonlat)
+        untrained = untrained_location_tower(checkpoint.config)(lonlat)[:, 4:]
+    torch.testing.assert_close(embeddings[:, 8:], (untrained - untrained.mean(dim=0))[:, 4:], atol=1e-4, rtol=0)
+    card = package(run.best, tmp_path / "bundle", snap_places=FEW_PLACES).card
+    assert card.dimensions == (4, 8, 16)
+    assert card.network.hidden_dim == checkpoint.config.location_tower.network.hidden_dim + 8
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"distillation": None}, "the contrast is all there is to learn from"),
-        ({"distillation": {"components": 16}}, "distillation.components must be fewer"),
+        ({"distillation": {"components": 5}}, "distillation.components: more than location_tower trains"),
         ({"card": {"dimensions": [99]}}, "card.dimensions: 99 is more than"),
         ({"refinement": {"neighbours": 2, "serve_fusion": True}}, "set serve_fusion: false"),
     ],

@@ -32,9 +32,14 @@ class Siren(nn.Module):
         self.last = nn.Linear(hidden_dim, out_dim)
         self.w0s = (w0_initial, *[w0] * (hidden_layers - 1))
         bounds = [1 / in_dim] + [math.sqrt(6 / hidden_dim) / w0] * hidden_layers
-        for layer, bound in zip([*self.hidden, self.last], bounds, strict=True):
+        for layer, bound in zip(self.layers, bounds, strict=True):
             nn.init.uniform_(layer.weight, -bound, bound)
             nn.init.uniform_(layer.bias, -bound, bound)
+
+    @property
+    def layers(self) -> list[nn.Linear]:
+        """The hidden ones, then the last."""
+        return [*(layer for layer in self.hidden if isinstance(layer, nn.Linear)), self.last]
 
     def forward(self, features: Tensor) -> Tensor:
         """(n, in_dim) to (n, out_dim), unbounded."""
