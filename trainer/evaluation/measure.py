@@ -13,6 +13,7 @@ from trainer.data.kept import KeptTiles
 from trainer.evaluation.probes import block_folds, random_folds, ridge_r2
 from trainer.evaluation.retrieval import retrieval_ranks
 from trainer.losses.contrastive import contrastive_loss
+from trainer.models.distillation import DistillationTargets
 from trainer.models.two_tower import TwoTower, untrained
 from trainer.seeding import generator
 
@@ -22,14 +23,20 @@ CHUNK = 2048
 
 @torch.no_grad()
 def measure(model: TwoTower, tiles: KeptTiles, config: Config) -> tuple[Metric, ...]:
-    """Contrastive loss and retrieval after fusion; ridge probes of the served embedding and of its untrained self.
+    """What was trained: contrastive loss and retrieval after fusion, what is told of the image's components; ridge
+    probes of the served embedding and of its untrained self.
 
     Images are seen in their plain view.
     """
     rows = tiles.validation_rows[:MAX_HELD_OUT]
     lonlat, features, band_means = tiles.lonlat[rows], tiles.features[0, rows], tiles.band_means[rows]
-    location, image = _both_sides(model, lonlat, features, config)
-    metrics = list(_contrastive(location, image, model.logit_scale, config.training.batch_size))
+    metrics: list[Metric] = []
+    if config.training.contrast_weight:
+        location, image = _both_sides(model, lonlat, features, config)
+        metrics += _contrastive(location, image, model.logit_scale, config.training.batch_size)
+    if model.distillation is not None:
+        embedding = torch.cat([model.location_tower(chunk) for chunk in torch.split(lonlat, CHUNK)])
+        metrics.append(_told(model.distillation, embedding, features))
     bands = config.data.bands
     projection = model.image_projection
     towers = {"": model.served, ", untrained": untrained(config, projection.mean, projection.deviation).served}
@@ -56,6 +63,13 @@ def _contrastive(location: Tensor, image: Tensor, logit_scale: Tensor, batch_siz
     for k in (1, 5):
         yield Metric(name=f"retrieval top-{k}", value=float((ranks <= k).double().mean()), on=among)
     yield Metric(name="retrieval median rank", value=float(ranks.double().median()), on=among)
+
+
+def _told(targets: DistillationTargets, embedding: Tensor, features: Tensor) -> Metric:
+    asked, told = targets.of(features).double(), targets.told(embedding).double()
+    missed = (told - asked).square().sum() / (asked - asked.mean(dim=0)).square().sum()
+    on = f"share of variance of {asked.shape[1]} components of image features, {len(asked)} held-out tiles"
+    return Metric(name="image told", value=float(1 - missed), on=on)
 
 
 def _probe(towers: Mapping[str, nn.Module], seed: int, lonlat: Tensor, target: Tensor, band: str) -> Iterator[Metric]:

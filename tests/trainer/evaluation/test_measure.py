@@ -1,9 +1,11 @@
 import pytest
+import torch
 
 from tests.killed_training import training_of
 from tests.synthetic_world import small_config, write_world
 from trainer.config import Config
 from trainer.evaluation.measure import measure
+from trainer.models.location_tower import LocationTower
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +46,38 @@ def test_an_untrained_model_retrieves_by_chance(metrics):
 
 def test_every_metric_says_on_how_many_tiles(metrics):
     assert all("40 held-out tiles" in metric.on for metric in metrics.values())
+
+
+def distilling(imagery):
+    given = small_config(contrast_weight=0) | {"distillation": {"components": 4}}
+    config = Config.model_validate(given)
+    return training_of(config, imagery), config
+
+
+def test_without_contrast_nothing_is_said_of_it(imagery):
+    training, config = distilling(imagery)
+    names = {metric.name for metric in measure(training.model, training.tiles, config)}
+    assert "image told" in names
+    assert not {name for name in names if "retrieval" in name or "contrastive" in name}
+
+
+def test_the_image_is_told_wholly_or_not_at_all(imagery):
+    """An embedding that begins with the components themselves tells them all; one that is constant, none."""
+    training, config = distilling(imagery)
+    model, tiles = training.model, training.tiles
+    rows = tiles.validation_rows
+    targets = model.distillation.of(tiles.features[0, rows]) * model.distillation.reach
+
+    class Known(LocationTower):
+        def forward(self, lonlat):
+            index = (lonlat[:, None] == tiles.lonlat[rows]).all(dim=2).int().argmax(dim=1)
+            return torch.cat((targets[index], super().forward(lonlat)[:, 4:]), dim=1)
+
+    def told():
+        return {metric.name: metric.value for metric in measure(model, tiles, config)}["image told"]
+
+    plain = model.location_tower
+    model.location_tower = Known(plain.encoding, plain.network)
+    assert told() == pytest.approx(1, abs=1e-6)
+    targets[:] = targets.mean(dim=0)
+    assert told() == pytest.approx(0, abs=1e-6)
