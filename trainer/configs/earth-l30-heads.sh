@@ -43,7 +43,7 @@ satcle fit-head "$data/population_density.csv" --target population_density --tas
   --credit "A. Grübler et al. 2006, IIASA Greenhouse Gas Initiative, by way of rworldmap (A. South)" \
   --license "not stated by IIASA; rworldmap, which carries the grid, is GPL-2.0-or-later"
 
-satcle fit-head "$data/air_temperature.csv" --target air_temperature --task regression --unit "°C" --hidden 128 \
+satcle fit-head "$data/air_temperature.csv" --target air_temperature --task regression --unit "°C" \
   --bundle "$bundle" --replace --colormap thermal \
   --description "Mean air temperature of the year near the ground, on land" \
   --source "Annual means of weather stations" --url "https://doi.org/10.1038/sdata.2018.246" \
