@@ -82,9 +82,13 @@ class Maker:
             return Made(part.name, self._make(part, staging))
 
 
+MakeParts = Callable[[Sequence[Part]], Iterator[Made]]
+"""Makes parts, in any order. Raises what `Maker.make` raises, or PartFailed."""
+
+
 class Engine(Protocol):
     """Where parts are made."""
 
-    def __call__(self, task: Task, bundle: Bundle, parts: Sequence[Part]) -> Iterator[Made]:
-        """Make them, in any order. Raises what `Maker.make` raises, or PartFailed."""
+    def __call__(self, task: Task, bundle: Bundle) -> MakeParts:
+        """Get ready, before anything is written. Raises what opening a model raises, where it is opened here."""
         ...

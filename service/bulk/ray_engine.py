@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import ray
 import ray.data
 from ray.exceptions import RayError
 
-from service.bulk.parts import Made, Maker, Part, Task
+from service.bulk.parts import Made, MakeParts, Maker, Part, Task
 from service.bundle import Bundle, BundleCard, BundleCorrupt, BundleError, write_bundle
 from service.bundle.store import CARD
 from service.errors import PartFailed, ServiceError
@@ -42,7 +43,10 @@ class RayData:
     workers: int | None = None
     gpus: int | None = None
 
-    def __call__(self, task: Task, bundle: Bundle, parts: Sequence[Part]) -> Iterator[Made]:
+    def __call__(self, task: Task, bundle: Bundle) -> MakeParts:
+        return partial(self._rows, task, bundle)
+
+    def _rows(self, task: Task, bundle: Bundle, parts: Sequence[Part]) -> Iterator[Made]:
         with _cluster():
             parcel = ray.put(_Parcel.of(bundle))
             made = self._pooled(_blocks(parts), task, parcel)

@@ -38,6 +38,7 @@ def make_dataset(
     """Make the parts that are missing. Raises what `Dataset.open`, the engine and `Dataset.finish` raise."""
     started = perf_counter()
     folder = Folder.of(output.folder)
+    make = engine(Task(job, folder, device), bundle)  # what was made before stays where no model can be opened
     parts = job.parts()
     dataset = Dataset.open(folder, job, overwrite=output.overwrite)
     missing = dataset.missing(parts)
@@ -45,7 +46,7 @@ def make_dataset(
     progress.advance(len(parts) - len(missing))
     points, empty = 0, set()
     if missing:
-        for made in engine(Task(job, folder, device), bundle, missing):
+        for made in make(missing):
             points += made.points
             if not made.points:
                 empty.add(made.name)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
-from service.bulk.parts import Made, Maker, Part, Task
+from service.bulk.parts import Made, MakeParts, Maker, Part, Task
 from service.bundle import Bundle
 
 
@@ -17,8 +18,10 @@ class Threads:
 
     threads: int
 
-    def __call__(self, task: Task, bundle: Bundle, parts: Sequence[Part]) -> Iterator[Made]:
-        maker = Maker(task, bundle)
+    def __call__(self, task: Task, bundle: Bundle) -> MakeParts:
+        return partial(self._made, Maker(task, bundle))
+
+    def _made(self, maker: Maker, parts: Sequence[Part]) -> Iterator[Made]:
         waiting = iter(parts)
         making: set[Future[Made]] = set()
         with ThreadPoolExecutor(self.threads) as pool:

@@ -23,7 +23,7 @@ from service.bulk.cell_input import CellInput
 from service.bulk.dataset import NAME
 from service.bulk.folder import Folder
 from service.bulk.geometry import lonlat_of_wkb, point_metadata, wkb_of
-from service.bulk.parts import Job, Made, Part, Task
+from service.bulk.parts import Job, Made, MakeParts, Part, Task
 from service.bulk.progress import Silent
 from service.bulk.regions import WORLD, Region, region_of
 from service.bulk.run import DatasetReport, Output, make_dataset
@@ -33,7 +33,7 @@ from service.bundle import Bundle, LonLat
 from service.embedding.backends.onnx import Cuda, OnnxBackend
 from service.embedding.cells import cells_of, centres_of, number_of_cells
 from service.embedding.graphs import Device
-from service.errors import BadRow, BadTable, InvalidRequest, OutputExists
+from service.errors import BadRow, BadTable, InvalidRequest, OutputExists, ProviderUnavailable
 from service.maps.grid import BBox
 from service.settings import Settings
 
@@ -284,13 +284,21 @@ class Interrupted:
     def __init__(self, parts: int) -> None:
         self.parts = parts
 
-    def __call__(self, task: Task, bundle: Bundle, parts: Sequence[Part]) -> Iterator[Made]:
-        yield from Threads(1)(task, bundle, parts[: self.parts])
-        raise KeyboardInterrupt
+    def __call__(self, task: Task, bundle: Bundle) -> MakeParts:
+        make = Threads(1)(task, bundle)
+
+        def made(parts: Sequence[Part]) -> Iterator[Made]:
+            yield from make(parts[: self.parts])
+            raise KeyboardInterrupt
+
+        return made
 
 
-def never(task: Task, bundle: Bundle, parts: Sequence[Part]) -> Iterator[Made]:
-    raise AssertionError(f"{len(parts)} parts are made again")
+def never(task: Task, bundle: Bundle) -> MakeParts:
+    def made(parts: Sequence[Part]) -> Iterator[Made]:
+        raise AssertionError(f"{len(parts)} parts are made again")
+
+    return made
 
 
 def test_a_job_begun_again_makes_what_is_missing_and_the_result_is_the_same(make, tmp_path):
@@ -369,6 +377,20 @@ def test_a_dataset_that_does_not_say_its_precision_is_of_float32(make, tmp_path,
     assert make(tmp_path / "out", **job, engine=never).made == 0
 
 
+def test_where_no_model_can_be_opened_what_was_made_before_stays(make, tmp_path):
+    make(tmp_path / "out", region=OCEAN, h3_resolution=4)
+    before = digests(tmp_path / "out")
+
+    def broken(task: Task, bundle: Bundle) -> MakeParts:
+        raise ProviderUnavailable("no GPU")
+
+    for folder in ("out", "new"):
+        with pytest.raises(ProviderUnavailable):
+            make(tmp_path / folder, region=OCEAN, h3_resolution=4, engine=broken, overwrite=True)
+    assert digests(tmp_path / "out") == before
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_job_of_another_bundle_is_refused(make, make_bundle, tmp_path):
     make(tmp_path / "out", region=OCEAN, h3_resolution=4)
     other = make_bundle(tmp_path / "other", shift=1.0)
@@ -414,8 +436,8 @@ def test_a_newer_description_is_refused(make, tmp_path):
 
 
 def test_engines_whose_parts_are_not_here_are_found_out(make, tmp_path):
-    def elsewhere(task: Task, bundle: Bundle, parts: Sequence[Part]) -> Iterator[Made]:
-        yield from (Made(part.name, 1) for part in parts)
+    def elsewhere(task: Task, bundle: Bundle) -> MakeParts:
+        return lambda parts: (Made(part.name, 1) for part in parts)
 
     with pytest.raises(BadTable, match="a folder that all machines share"):
         make(tmp_path / "out", region=OCEAN, h3_resolution=4, engine=elsewhere)
