@@ -51,4 +51,4 @@ satcle evaluate --tasks "$configs/tasks/six.yaml" --data-dir "$data" --out "$run
   "SatCLE -SemC=$runs/mosaic-satcle-no-semc/best.ckpt" \
   "SatCLE=$runs/mosaic-satcle/best.ckpt" \
   "SatCLE L40=$runs/mosaic-satcle-l40/best.ckpt" \
-  earth-l10
+  earth-l30
