@@ -13,7 +13,7 @@ from torch.nn import functional
 from trainer.sphere import KM_PER_DEGREE, move
 
 MIN_VALID_WEIGHT = 0.5
-"""A sample with less than this share of its bilinear weight on valid pixels has no data."""
+"""What has less than this share of its weight on valid pixels, a sample or a pixel of an overview, has no data."""
 COARSEST = 16
 """Rows and columns that the coarsest overview has at least."""
 

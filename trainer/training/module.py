@@ -124,8 +124,8 @@ class ContrastiveTraining(lightning.LightningModule):
         targets, asked = self.model.distillation, self.config.distillation
         assert targets is not None
         assert asked is not None
-        told, told_at_best = targets.told(embedding), targets.of(features.to(self.device))
-        return asked.weight * distillation_loss(told, told_at_best, share)
+        told, target = targets.told(embedding), targets.of(features.to(self.device))
+        return asked.weight * distillation_loss(told, target, share)
 
     def _elsewhere(self, share: Share, rng: torch.Generator) -> Tensor:
         """Random places for this process's rows, embedded as any place is: (own rows, PLACES_ELSEWHERE, dim)."""
